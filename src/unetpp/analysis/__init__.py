@@ -1,0 +1,1 @@
+"""Labels to answers; needs NumPy and scikit-image, never Keras."""

@@ -1,0 +1,1 @@
+"""Pixels on disk to labelled samples; needs NumPy, never Keras."""

@@ -1,0 +1,55 @@
+"""Errors a user can act on: what happened, to which file, how to mend it."""
+
+from pathlib import Path
+
+
+class UnetppError(Exception):
+    """An error the user can mend; the command line prints it as one line, without a traceback.
+
+    Args:
+        what: what happened, as a clause without a full stop ("the image is truncated").
+        where: the file or setting it happened to.
+        mend: what the user can do about it, as an imperative clause ("export it again").
+    """
+
+    def __init__(self, what: str, *, where: Path | str | None = None, mend: str | None = None):
+        self.what, self.where, self.mend = what, where, mend
+        super().__init__(what, where, mend)
+
+    def __str__(self) -> str:
+        line = self.what if self.where is None else f"{self.where}: {self.what}"
+        return line if self.mend is None else f"{line}; {self.mend}"
+
+
+class SettingError(UnetppError, ValueError):
+    """An argument or option that cannot be meant."""
+
+
+class ImageError(UnetppError, ValueError):
+    """An image that cannot be read or used."""
+
+
+class MaskError(UnetppError, ValueError):
+    """A mask that does not say which class each pixel has."""
+
+
+class DatasetError(UnetppError, ValueError):
+    """A folder that does not hold images with their masks."""
+
+
+class BundleError(UnetppError, ValueError):
+    """A saved model that is damaged, missing or from a newer version."""
+
+
+class OutputError(UnetppError, OSError):
+    """An output that cannot be written, or exists already."""
+
+    def __str__(self) -> str:
+        return UnetppError.__str__(self)
+
+
+class InstallError(UnetppError, ImportError):
+    """A part of the package that was not installed."""
+
+    def __str__(self) -> str:
+        return UnetppError.__str__(self)

@@ -1,0 +1,1 @@
+"""An image and a bundle to class probabilities and labels."""
