@@ -1,0 +1,1 @@
+"""The older import path, from a clone: `from model.unetpp import UNetPP`."""

@@ -1,0 +1,192 @@
+"""The commands; no logic."""
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from unetpp import __version__
+from unetpp.errors import UnetppError
+
+EXISTING = click.Path(path_type=Path)
+
+
+class Duration(click.ParamType):
+    """A time such as 45m, 90s, 2h or 1h30m, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value, param, ctx):
+        """Text to seconds."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value.strip())
+        if not match or not any(match.groups()):
+            self.fail(f"{value!r} is no duration; give one such as 90s, 45m or 1h30m", param, ctx)
+        hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        total = 3600.0 * hours + 60 * minutes + seconds
+        return total if total > 0 else self.fail("the duration is zero", param, ctx)
+
+
+class Numbers(click.ParamType):
+    """Numbers separated by commas, as a tuple."""
+
+    def __init__(self, kind):
+        self.kind, self.name = kind, "numbers"
+
+    def convert(self, value, param, ctx):
+        """Text to numbers."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(self.kind(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers such as 1,50,70", param, ctx)
+
+
+class ClassWeights(Numbers):
+    """Numbers separated by commas, or "balanced"."""
+
+    def convert(self, value, param, ctx):
+        """Text to numbers, or "balanced"."""
+        return value if value == "balanced" else super().convert(value, param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="unetpp")
+def cli():
+    """Train UNet++ on a folder of images and masks, and find the same things in new images.
+
+    Begin with `unetpp demo`.
+    """
+
+
+def data_options(command):
+    """The options that say where images and masks lie."""
+    options = [
+        click.option("--images", type=EXISTING, help="Folder of the images, if not DATA/images."),
+        click.option("--masks", type=EXISTING, help="Folder of the masks, if not DATA/masks."),
+        click.option("--mask-suffix", help="What a mask's name has beyond its image's, such as _mask."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.argument("data", type=EXISTING)
+@click.option("--out", "run", type=EXISTING, required=True, help="Run folder to make.")
+@click.option("--classes", help="Names by mask value, such as background,blood_cell,bacteria.")
+@click.option("--budget", type=Duration(), help="Wall-clock limit, such as 45m; the run ends on time.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes instead of a budget.  [default: 60]")
+@click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
+@click.option("--overwrite", is_flag=True, help="Replace a former run in the same folder.")
+@click.option("--network", type=click.Choice(["UNetPP", "UNet"]), help="[default: UNetPP]")
+@click.option("--filters", type=Numbers(int), help="Width of each level.  [default: 16,32,64,128,256]")
+@click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j].")
+@click.option("--long-side", type=click.IntRange(0), help="Pixels of the long side; 0: as is.  [default: 512]")
+@click.option("--patch", type=click.IntRange(1), help="Pixels of a crop's side.  [default: 256]")
+@click.option("--batch", type=click.IntRange(1), help="Crops a step.  [default: 8]")
+@click.option("--loss", help="Sum of losses.  [default: crossentropy + dice]")
+@click.option("--class-weights", type=ClassWeights(float), help="By class index, such as 1,50,70; or balanced.")
+@click.option("--learning-rate", type=float, help="Highest of the schedule.  [default: 0.001]")
+@click.option("--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]), help="[default: auto]")
+@click.option("--validation", type=float, help="Share of images held out.  [default: 0.15]")
+@click.option("--seed", type=int, help="Of split, crops and weights.  [default: 0]")
+@data_options
+def train(data, run, classes, resume, overwrite, images, masks, mask_suffix, **chosen):
+    """Train on DATA: a folder with images/ and masks/ paired by name, or both side by side."""
+    started = time.monotonic()
+    from unetpp.app import run as running
+
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    running.start_run(
+        data,
+        run,
+        chosen,
+        names=classes and tuple(name.strip() for name in classes.split(",")),
+        places={"images": images, "masks": masks, "mask_suffix": mask_suffix},
+        resume=resume,
+        overwrite=overwrite,
+        started=started,
+    )
+
+
+@cli.command()
+@click.argument("model", type=EXISTING)
+@click.argument("data", type=EXISTING)
+@click.option("--json", "output", type=EXISTING, help="Write the scores to this file.")
+@click.option("--overwrite", is_flag=True, help="Replace the file of --json.")
+@data_options
+def evaluate(model, data, output, overwrite, **places):
+    """Score MODEL on DATA, whose masks are the truth. MODEL is a model or run folder."""
+    from unetpp.app import run as running
+
+    running.run_evaluation(model, data, output, overwrite=overwrite, places=places)
+
+
+@cli.command()
+@click.argument("model", type=EXISTING)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--out", type=EXISTING, required=True, help="Folder for labels/ and overlays/.")
+@click.option("--probabilities", is_flag=True, help="Also write class probabilities, float16 TIFF.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+def predict(model, inputs, out, probabilities, overwrite):
+    """Find MODEL's classes in images: files, folders or globs."""
+    from unetpp.app import run as running
+
+    if running.run_prediction(model, inputs, out, probabilities=probabilities, overwrite=overwrite):
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("model", type=EXISTING, required=False)
+def summary(model):
+    """Show MODEL's layers, classes and origin; without MODEL, the default network."""
+    from unetpp.app import run as running
+
+    running.show_summary(model)
+
+
+@cli.command()
+@click.option("--out", type=EXISTING, default=Path("demo"), show_default=True, help="Folder to make.")
+@click.option("--budget", type=Duration(), default=100.0, help="Time to train.  [default: 100s]")
+@click.option("--overwrite", is_flag=True, help="Replace a former demo.")
+def demo(out, budget, overwrite):
+    """Draw darkfield micrographs, train on them, evaluate and predict: all in 3 minutes."""
+    from unetpp.app.demo import run_demo
+
+    run_demo(out, budget, overwrite=overwrite)
+
+
+def main(arguments=None) -> None:
+    """Run a command; every error a user can mend is one line and a non-zero exit."""
+    # TensorFlow's start-up messages are not for users.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        sys.exit(cli.main(arguments, standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UnetppError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted; what was written stays", 130)
+    except MemoryError:
+        _fail("the memory is full; give a smaller --batch or --patch, or close other programs")
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+
+
+def _fail(line: str, status: int = 1) -> None:
+    click.echo(f"unetpp: {' '.join(line.split())}", err=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

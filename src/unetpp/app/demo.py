@@ -1,0 +1,58 @@
+"""The main job on drawn images, from nothing to scores and overlays."""
+
+import json
+import time
+from pathlib import Path
+
+from unetpp.app import run as running
+from unetpp.app.progress import duration
+from unetpp.data.synthetic import CLASSES, write_dataset
+from unetpp.errors import OutputError
+
+TRAINING, TEST = 60, 12
+SETTINGS = {"filters": (8, 16, 32, 64), "patch": 128, "batch": 8, "long_side": 0, "learning_rate": 3e-3}
+PLACES = {"images": None, "masks": None, "mask_suffix": None}
+
+
+def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
+    """Draw, train, evaluate and predict, and say what was made.
+
+    Args:
+        out: the folder to make: data/, run/, test/, prediction/ and scores.json.
+        budget: seconds of training.
+        overwrite: replace a former demo.
+    """
+    started = time.monotonic()
+    if out.exists() and any(out.iterdir()) and not overwrite:
+        raise OutputError("the folder is not empty", where=out, mend="give --overwrite or another --out")
+    with running.console.status("drawing micrographs ..."):
+        write_dataset(out / "data", TRAINING, seed=0)
+        write_dataset(out / "test", TEST, seed=10_000)
+    running.start_run(
+        out / "data",
+        out / "run",
+        {**SETTINGS, "budget": budget},
+        names=CLASSES,
+        places=PLACES,
+        resume=False,
+        overwrite=overwrite,
+        started=time.monotonic(),
+    )
+    scores = out / "scores.json"
+    running.run_evaluation(out / "run", out / "test", scores, overwrite=True, places=PLACES)
+    running.run_prediction(
+        out / "run", [str(out / "test" / "images")], out / "prediction", probabilities=False, overwrite=True
+    )
+    mean_iou = json.loads(scores.read_text(encoding="utf-8"))["mean_iou"]
+    say = running.console.print
+    say(f"\nIn {duration(time.monotonic() - started)}: mean IoU {mean_iou:.3f} on {TEST} images never trained on.")
+    for folder, what in {
+        "data": f"{TRAINING} drawn micrographs with masks, which the model was trained on",
+        "run/model": "the model",
+        "run/validation": "image, truth and prediction side by side",
+        "prediction/labels": f"the classes of the {TEST} test images, {', '.join(CLASSES)}",
+        "prediction/overlays": "the same, drawn on the images",
+        "scores.json": "the scores",
+    }.items():
+        say(f"  {out / folder}: {what}", highlight=False)
+    say("Next, with your own images and masks:\n  unetpp train DATA --out RUN --budget 45m", highlight=False)

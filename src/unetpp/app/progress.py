@@ -1,0 +1,83 @@
+"""What a terminal shows while work goes on."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def counting(console: Console) -> Progress:
+    """A bar for work that is counted in images."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(TextColumn("{task.description}"), *columns, console=console)
+
+
+class TrainingProgress:
+    """Shows a run: the loss, images a second and time left on a bar, and a line for each validation.
+
+    Args:
+        console: where to.
+        batch: images a step.
+    """
+
+    def __init__(self, console: Console, batch: int):
+        self.console, self.batch = console, batch
+        columns = (TextColumn("training"), BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"))
+        self.bar = Progress(*columns, console=console)
+        self.task = self.bar.add_task("the first step takes a while", total=1.0)
+        self.before: tuple[float, int] | None = None
+
+    def __enter__(self):
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error):
+        self.bar.stop()
+
+    def step(self, budget, loss: float) -> None:
+        """Move the bar."""
+        if self.before is None:
+            self.before = (time.monotonic(), budget.taken)
+        seconds, steps = time.monotonic() - self.before[0], budget.taken - self.before[1]
+        speed = f"{self.batch * steps / seconds:.1f} images/s" if steps else ""
+        left = f"{duration(budget.left)} left"
+        self.bar.update(self.task, completed=budget.share, description=f"loss {loss:.3f}  {speed}  {left}")
+
+    def epoch(self, row: dict) -> None:
+        """A line for the validation; its time does not count as training."""
+        self.before = None
+        ious = "  ".join(
+            f"{name.removeprefix('iou_')} {'–' if value is None else f'{value:.3f}'}"
+            for name, value in row.items()
+            if name.startswith("iou_")
+        )
+        self.console.print(
+            f"epoch {row['epoch']:>3}  {duration(row['seconds']):>7}  loss {row['loss']:.3f}  IoU  {ious}  "
+            f"mean {row['mean_iou']:.3f}",
+            highlight=False,
+        )
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a reader.
+
+    Example:
+        >>> duration(75), duration(3700)
+        ('1m15s', '1h01m')
+    """
+    if seconds == float("inf"):
+        return "?"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"
+
+
+def settings_table(rows: list[tuple[str, str]]) -> Table:
+    """Names and values side by side."""
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for name, value in rows:
+        table.add_row(name, value)
+    return table

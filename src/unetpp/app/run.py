@@ -1,0 +1,173 @@
+"""What the commands do, with a terminal to show it on."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
+from unetpp.errors import InstallError, OutputError, SettingError
+
+# What a run leaves in its folder; nothing else there is ever removed.
+RUN_FILES = ("model", "plan.json", "split.json", "history.csv", "events", "checkpoints", "validation")
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def start_run(data: Path, run: Path, chosen: dict, *, names, places, resume, overwrite, started) -> None:
+    """Plan and train, or go on with a run."""
+    budget_seconds = chosen.get("budget")
+    if budget_seconds and "epochs" in chosen:
+        raise SettingError("--budget and --epochs exclude each other", mend="give one of them")
+    with console.status("looking at the data ..."):
+        plan = resumed_plan(run, chosen) if resume else new_plan(data, run, chosen, names, places, overwrite)
+    show_plan(plan)
+    fit = import_training()
+    from unetpp.training.schedule import Budget
+
+    budget = Budget(seconds=plan.options.budget, started=started)
+    with TrainingProgress(console, plan.options.batch) as report:
+        bundle = fit.train(plan, run, budget, report=report, resume=resume)
+    best = bundle.origin["validation_at_working_size"]
+    console.print(f"best mean IoU {best['mean_iou']:.3f}, at epoch {bundle.origin['epoch']}, on the held-out images")
+    console.print(f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - started)}")
+    console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False)
+
+
+def new_plan(data, run, chosen, names, places, overwrite):
+    """The plan of a new run, saved in its cleared folder."""
+    from unetpp.data.dataset import find_samples, read_class_names
+    from unetpp.training.plan import Options, make_plan, save_plan
+
+    if run.exists() and not run.is_dir():
+        raise OutputError("this is a file, not a folder", where=run, mend="choose another --out")
+    if run.is_dir() and any(run.iterdir()) and not overwrite:
+        raise OutputError("the folder is not empty", where=run, mend="give --resume, --overwrite or another --out")
+    plan = make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
+    for name in RUN_FILES if run.is_dir() else ():
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    run.mkdir(parents=True, exist_ok=True)
+    save_plan(plan, run)
+    return plan
+
+
+def resumed_plan(run, chosen):
+    """The plan of a run that is there already; only its length may be changed."""
+    from dataclasses import replace
+
+    from unetpp.training.plan import load_plan
+
+    fixed = sorted(set(chosen) - {"budget", "epochs"})
+    if fixed:
+        option = fixed[0].replace("_", "-")
+        raise SettingError(f"--{option} cannot change when a run is resumed", mend="leave it out, or start anew")
+    plan = load_plan(run)
+    return replace(plan, options=replace(plan.options, **chosen))
+
+
+def show_plan(plan) -> None:
+    """The settings that matter, before training starts."""
+    options = plan.options
+    rows = [
+        ("classes", ", ".join(plan.classes)),
+        ("images", f"{len(plan.train)} to train on, {len(plan.validation)} held out (alike images together)"),
+        ("network", f"{options.network}, filters {', '.join(map(str, options.filters))}"),
+        ("long side", f"{options.long_side} pixels" if options.long_side else "as it is"),
+        ("crops", f"{options.patch} x {options.patch} pixels, {options.batch} a step"),
+        ("loss", options.loss + ("" if plan.class_weights is None else f", class weights {plan.class_weights}")),
+        ("length", duration(options.budget) if options.budget else f"{options.epochs} epochs"),
+    ]
+    console.print(settings_table(rows))
+    if plan.classes[-1].startswith("class_"):
+        console.print("the classes have no names: give --classes, or a file classes.txt in DATA, one a line")
+
+
+def run_evaluation(model: Path, data: Path, output: Path | None, *, overwrite: bool, places: dict) -> None:
+    """Score a model, print the table, write the JSON file."""
+    from unetpp.analysis.scores import table
+    from unetpp.data.dataset import find_samples
+    from unetpp.data.images import atomic_path
+
+    if output and output.exists() and (output.is_dir() or not overwrite):
+        raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
+    samples = find_samples(data, **places)
+    bundle, predictor = open_model(model)
+    from unetpp.inference.evaluate import evaluate
+
+    with counting(errors) as bar:
+        task = bar.add_task("evaluating", total=len(samples))
+        result = evaluate(predictor, samples, bundle.classes, done=lambda sample: bar.advance(task))
+    console.print(table(result))
+    if output:
+        with atomic_path(output) as path:
+            path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def run_prediction(model: Path, inputs, out: Path, *, probabilities: bool, overwrite: bool) -> bool:
+    """Predict, and say what failed; True if anything did."""
+    from unetpp.inference.folder import find_jobs, predict_folder, refuse_existing
+
+    jobs = find_jobs(list(inputs))
+    if not overwrite:
+        refuse_existing(jobs, out, probabilities=probabilities)
+    _, predictor = open_model(model)
+    with counting(errors) as bar:
+        task = bar.add_task("predicting", total=len(jobs))
+        options = {"probabilities": probabilities, "overwrite": overwrite}
+        failures = predict_folder(jobs, predictor, out, done=lambda job: bar.advance(task), **options)
+    console.print(f"{len(jobs) - len(failures)} of {len(jobs)} images written to {out}", highlight=False)
+    for failure in failures:
+        errors.print(f"unetpp: {failure}", style="red", highlight=False, soft_wrap=True, markup=False)
+    return bool(failures)
+
+
+def show_summary(model: Path | None) -> None:
+    """A network's layers, and what is known of it."""
+    if model is None:
+        import_training()
+        from unetpp.model.unetpp import UNetPP
+
+        UNetPP().summary()
+        return
+    from unetpp.bundle import load_model
+
+    choose_backend()
+    bundle, network = load_model(model)
+    network.summary()
+    rows = [("classes", ", ".join(bundle.classes)), ("long side", str(bundle.long_side or "as it is"))]
+    rows += [("mean", str(bundle.mean)), ("std", str(bundle.std))]
+    rows += [(name, str(value)) for name, value in bundle.origin.items() if not isinstance(value, dict)]
+    console.print(settings_table(rows))
+
+
+def open_model(path: Path):
+    """`open_predictor`, on a backend that is installed."""
+    from unetpp.inference.predict import open_predictor
+
+    choose_backend()
+    return open_predictor(path)
+
+
+def import_training():
+    """The training room, on a backend that is installed."""
+    choose_backend()
+    try:
+        from unetpp.training import fit
+    except ImportError as error:
+        raise InstallError("Keras is not installed", mend='run: pip install "unetpp[train]"') from error
+    return fit
+
+
+def choose_backend() -> None:
+    """Keras on the first installed of TensorFlow, JAX and PyTorch, unless KERAS_BACKEND says which."""
+    import importlib.util
+    import os
+
+    names = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+    found = [backend for backend, module in names.items() if importlib.util.find_spec(module)]
+    if found:
+        os.environ.setdefault("KERAS_BACKEND", found[0])

@@ -1,0 +1,197 @@
+"""The saved model: one folder that explains itself, data and never code.
+
+    MODEL/
+      bundle.json          the network's settings, classes, normalisation, origin; all that is not weights
+      weights.weights.h5   the weights (Keras)
+
+The network is built again from the checked settings, and only weights are loaded.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from unetpp.errors import BundleError, InstallError, OutputError, SettingError
+
+FORMAT = 1
+DESCRIPTION = "bundle.json"
+WEIGHTS = "weights.weights.h5"
+NETWORKS = ("UNetPP", "UNet")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All that is known of a model but its weights.
+
+    Attributes:
+        network: "UNetPP" or "UNet".
+        settings: the network's arguments, as from its `get_config`.
+        classes: the name of each class, by index.
+        mean: of each channel over the training images, in the scale of `as_float`.
+        std: of each channel, likewise.
+        long_side: the long side in pixels to which images are scaled, None for their own size.
+        sha256: of the weights' file.
+        origin: how the model came to be: data, options, versions, scores.
+        format: the version of this description.
+    """
+
+    network: str
+    settings: dict[str, Any]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    long_side: int | None = None
+    sha256: str = ""
+    origin: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
+    """Write a model's bundle: the whole folder, or nothing of it.
+
+    Args:
+        folder: is made, or replaced if it holds a bundle.
+        bundle: the description; `sha256` is filled in.
+        model: a `UNetPP` or `UNet`, whose weights are saved.
+
+    Returns:
+        the description as written.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    folder = Path(folder)
+    fresh, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
+    try:
+        for leftover in (fresh, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        model.save_weights(fresh / WEIGHTS)
+        bundle = Bundle(**{**_fields(bundle), "sha256": checksum(fresh / WEIGHTS)})
+        text = json.dumps(asdict(bundle), indent=2, ensure_ascii=False)
+        (fresh / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise OutputError(
+            f"the model cannot be written ({error.strerror or error})", where=folder, mend="make room or choose another folder"
+        ) from error
+    return bundle
+
+
+def find_bundle(path: Path) -> Path:
+    """The folder of a bundle: `path` itself, or `path/model` of a run.
+
+    Raises:
+        BundleError: if there is none.
+    """
+    path = Path(path)
+    for folder in (path, path / "model"):
+        if (folder / DESCRIPTION).is_file():
+            return folder
+    what = "there is no such folder" if not path.exists() else f"no model is here ({DESCRIPTION} is missing)"
+    raise BundleError(what, where=path, mend="give a run folder of `unetpp train`, or the model folder in it")
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read and check a bundle's description; no Keras is needed.
+
+    Args:
+        path: a bundle's folder, or the run folder that holds one.
+
+    Raises:
+        BundleError: if it is missing, damaged, or from a newer version.
+    """
+    where = find_bundle(path) / DESCRIPTION
+    damaged = {"where": where, "mend": "copy the model again, or train it again"}
+    try:
+        content = json.loads(where.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError("the model's description cannot be read", **damaged) from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise BundleError("this is not a model's description", **damaged)
+    if content["format"] > FORMAT:
+        raise BundleError(
+            f"the model has format {content['format']}, this version reads up to {FORMAT}",
+            where=where,
+            mend="update unetpp: pip install --upgrade unetpp",
+        )
+    wrong = [name for name, is_right in CHECKS.items() if not is_right(content.get(name))]
+    if not wrong and len(content["mean"]) != len(content["std"]):
+        wrong = ["std"]
+    if wrong:
+        raise BundleError(f"the model's description is damaged at {', '.join(wrong)}", **damaged)
+    known = {f.name for f in fields(Bundle)}
+    values = {name: value for name, value in content.items() if name in known}
+    return Bundle(**{**values, **{name: tuple(values[name]) for name in ("classes", "mean", "std")}})
+
+
+def load_model(path: Path):
+    """Build a bundle's network and load its weights.
+
+    Args:
+        path: a bundle's folder, or the run folder that holds one.
+
+    Returns:
+        (description, network): a `Bundle` and a `UNetPP` or `UNet` of free height and width.
+
+    Raises:
+        BundleError: if the bundle is missing, damaged, or from a newer version.
+        InstallError: if Keras is not installed.
+    """
+    folder, bundle = find_bundle(path), read_bundle(path)
+    weights = folder / WEIGHTS
+    if not weights.is_file() or checksum(weights) != bundle.sha256:
+        what = "the weights are missing" if not weights.is_file() else "the weights are damaged"
+        raise BundleError(what, where=weights, mend="copy the model again, or train it again")
+    try:
+        from unetpp.model.unet import UNet
+        from unetpp.model.unetpp import UNetPP
+    except ImportError as error:
+        raise InstallError("Keras is not installed", mend='run: pip install "unetpp[train]"') from error
+    try:
+        model = {"UNetPP": UNetPP, "UNet": UNet}[bundle.network](**bundle.settings)
+        model.load_weights(weights)
+    except (SettingError, TypeError, ValueError, KeyError, OSError) as error:
+        raise BundleError(
+            f"the weights do not fit the description ({str(error).splitlines()[0]})",
+            where=folder,
+            mend="copy the model again, or train it again",
+        ) from error
+    return bundle, model
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fields(bundle: Bundle) -> dict[str, Any]:
+    return {f.name: getattr(bundle, f.name) for f in fields(Bundle)}
+
+
+def _numbers(value, *, positive=False) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(v, (int, float)) and math.isfinite(v) and (v > 0 or not positive) for v in value)
+    )
+
+
+CHECKS = {
+    "network": lambda value: value in NETWORKS,
+    "settings": lambda value: isinstance(value, dict),
+    "classes": lambda value: isinstance(value, list) and len(value) > 1 and all(isinstance(v, str) for v in value),
+    "mean": _numbers,
+    "std": lambda value: _numbers(value, positive=True),
+    "long_side": lambda value: value is None or (isinstance(value, int) and value > 0),
+    "sha256": lambda value: isinstance(value, str),
+}

@@ -1,0 +1,44 @@
+"""A model against the truth."""
+
+from collections.abc import Callable, Sequence
+
+from unetpp.analysis.scores import confusion, scores
+from unetpp.data.dataset import Sample, check_sizes
+from unetpp.data.images import read_image
+from unetpp.data.masks import read_mask
+from unetpp.errors import ImageError
+from unetpp.inference.predict import Predictor
+
+
+def evaluate(
+    predictor: Predictor,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    *,
+    done: Callable[[Sample], None] = lambda sample: None,
+) -> dict:
+    """Score predictions, pixels pooled over all images at each image's own full resolution.
+
+    Args:
+        predictor: finds the classes of an image.
+        samples: images with masks.
+        classes: the name of each class, by index.
+        done: called after each image.
+
+    Returns:
+        `scores` of all pixels together.
+
+    Raises:
+        DatasetError, ImageError, MaskError: at the first sample that cannot be used.
+    """
+    total = 0
+    for sample in samples:
+        check_sizes(sample)
+        truth = read_mask(sample.mask, len(classes))
+        try:
+            found = predictor.labels(read_image(sample.image))
+        except ImageError as error:
+            raise ImageError(error.what, where=sample.image, mend=error.mend) from error
+        total = total + confusion(truth, found, len(classes))
+        done(sample)
+    return scores(total, classes, len(samples))

@@ -1,0 +1,90 @@
+"""The pieces every network of this package is built from."""
+
+from keras import layers
+
+from unetpp.errors import SettingError
+
+NORMALIZATIONS = ("batch", "group", None)
+UPSAMPLINGS = ("transposed", "bilinear")
+
+
+def block(x, filters, *, activation, dropout, inner_dropout, normalization, regularizer, name):
+    """Twice (conv 3x3, normalisation, activation), then dropout: (B, h, w, any) -> (B, h, w, filters)."""
+    for half in ("a", "b"):
+        x = layers.Conv2D(
+            filters, 3, padding="same", kernel_regularizer=regularizer, name=f"{name}_conv_{half}"
+        )(x)
+        x = normalize(x, normalization, name=f"{name}_norm_{half}")
+        x = activate(x, activation, name=f"{name}_act_{half}")
+        if dropout and (half == "b" or inner_dropout):
+            x = layers.Dropout(dropout, name=f"{name}_drop_{half}")(x)
+    return x
+
+
+def normalize(x, normalization, *, name):
+    """Batch or group normalisation, or none."""
+    if normalization == "batch":
+        return layers.BatchNormalization(name=name)(x)
+    if normalization == "group":
+        # The largest group count up to 8 that divides the channels.
+        groups = next(g for g in (8, 4, 2, 1) if x.shape[-1] % g == 0)
+        return layers.GroupNormalization(groups, name=name)(x)
+    return x
+
+
+def activate(x, activation, *, name):
+    """LeakyReLU(0.01) as a layer of its own, any other activation by its Keras name."""
+    if activation == "leaky_relu":
+        return layers.LeakyReLU(negative_slope=0.01, name=name)(x)
+    return layers.Activation(activation, name=name)(x)
+
+
+def up(x, filters, *, upsampling, regularizer, name):
+    """Twice the height and width: (B, h, w, any) -> (B, 2h, 2w, filters)."""
+    if upsampling == "transposed":
+        return layers.Conv2DTranspose(filters, 2, strides=2, kernel_regularizer=regularizer, name=name)(x)
+    x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_resize")(x)
+    return layers.Conv2D(filters, 1, kernel_regularizer=regularizer, name=name)(x)
+
+
+def head(x, num_classes, *, name):
+    """Class probabilities, in float32 under every precision policy: (B, h, w, any) -> (B, h, w, C)."""
+    activation = "sigmoid" if num_classes == 1 else "softmax"
+    return layers.Conv2D(num_classes, 1, activation=activation, dtype="float32", name=name)(x)
+
+
+def check_settings(config):
+    """Refuse a configuration no network can be built from.
+
+    Raises:
+        SettingError: naming the setting, its value and what it may be.
+    """
+    shape, filters = config["input_shape"], config["filters"]
+    problems = {
+        "input_shape": len(shape) != 3
+        or not _positive(shape[2])
+        or not all(side is None or _positive(side) for side in shape[:2]),
+        "num_classes": not _positive(config["num_classes"]),
+        "filters": not 2 <= len(filters) <= 6 or not all(map(_positive, filters)),
+        "inner_filters": not (config.get("inner_filters") in (None, "level") or _positive(config["inner_filters"])),
+        "dropout": not 0 <= config["dropout"] < 1,
+        "normalization": config["normalization"] not in NORMALIZATIONS,
+        "upsampling": config["upsampling"] not in UPSAMPLINGS,
+    }
+    for setting in (name for name, wrong in problems.items() if wrong):
+        raise SettingError(f"{setting} cannot be {config[setting]!r}", mend=f"give {_ALLOWED[setting]}")
+
+
+def _positive(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+_ALLOWED = {
+    "input_shape": "(height, width, channels), where height and width may be None",
+    "num_classes": "1 (sigmoid) or the number of classes with the background (softmax)",
+    "filters": "2 to 6 positive whole numbers, one a level",
+    "inner_filters": 'a positive whole number, "level", or None for filters[0]',
+    "dropout": "a share from 0 up to, not including, 1",
+    "normalization": '"batch", "group" or None',
+    "upsampling": '"transposed" or "bilinear"',
+}

@@ -1,0 +1,158 @@
+"""What happens beside the steps: learning rate, progress, validation, checkpoints."""
+
+import csv
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from unetpp import __version__
+from unetpp.analysis.scores import confusion, scores
+from unetpp.bundle import Bundle, save_bundle
+from unetpp.data.images import atomic_path
+from unetpp.inference.engine import keras_engine
+from unetpp.inference.predict import Predictor, to_labels
+from unetpp.training.checkpoints import Progress, save_checkpoint
+from unetpp.training.patches import Picture
+from unetpp.training.plan import Plan
+from unetpp.training.schedule import Budget, learning_rate
+
+
+class Report(Protocol):
+    """Whoever watches a run."""
+
+    def step(self, budget: Budget, loss: float) -> None:
+        """A step is done."""
+
+    def epoch(self, row: dict) -> None:
+        """A validation is done."""
+
+
+class Follow(keras.callbacks.Callback):
+    """Sets the learning rate by the share of the budget that is spent, and stops when it is all spent."""
+
+    def __init__(self, budget: Budget, peak: float, report: Report):
+        super().__init__()
+        self.budget, self.peak, self.report = budget, peak, report
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """The JAX trainer takes a new learning rate here only."""
+        self.on_train_batch_begin(0)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """The rate of this step."""
+        self.model.optimizer.learning_rate = learning_rate(self.budget.share, self.peak)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Count, show, and stop on time."""
+        self.budget.taken += 1
+        self.report.step(self.budget, float((logs or {}).get("loss", np.nan)))
+        if self.budget.share >= 1:
+            self.model.stop_training = True
+
+
+class Validate(keras.callbacks.Callback):
+    """After each epoch: score the averaged weights, keep the best as the bundle, write a checkpoint.
+
+    Attributes:
+        best: labels of the held-out pictures by the best model.
+    """
+
+    def __init__(self, plan: Plan, pictures: list[Picture], run: Path, progress: Progress, budget: Budget, report: Report):
+        super().__init__()
+        self.plan, self.pictures, self.run = plan, pictures, run
+        self.progress, self.budget, self.report = progress, budget, report
+        self.best: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Validate and save."""
+        begun, logs = time.monotonic(), {} if logs is None else logs
+        progress = self.progress
+        with averaged_weights(self.model):
+            labels = self.predict()
+            result = self.score(labels)
+            progress.epoch, progress.spent = epoch + 1, self.budget.elapsed
+            value = foreground_iou(result, self.plan.classes)
+            if value > progress.best or not self.best:
+                self.best = labels
+            if value > progress.best:
+                progress.best = value
+                save_bundle(self.run / "model", describe(self.plan, self.model, progress, result), self.model)
+        row = {"epoch": epoch + 1, "seconds": round(progress.spent, 1), "loss": float(logs.get("loss", np.nan))}
+        row |= {"learning_rate": float(self.model.optimizer.learning_rate), "mean_iou": result["mean_iou"]}
+        row |= {f"iou_{name}": figures["iou"] for name, figures in result["classes"].items()}
+        # The TensorBoard callback reads the logs after this one.
+        logs |= {f"val_{name}": row[name] for name in row if "iou" in name and row[name] is not None}
+        progress.history.append(row)
+        write_history(progress.history, self.run / "history.csv")
+        save_checkpoint(self.run / "checkpoints", self.model, progress)
+        self.report.epoch(row)
+        # What the last validation will take, with room for a noisy machine and the pictures.
+        self.budget.reserve = 1.3 * (time.monotonic() - begun) + 3
+
+    def predict(self) -> list[np.ndarray]:
+        """Labels of every held-out picture, at working size."""
+        predictor = Predictor(keras_engine(self.model), self.plan.mean, self.plan.std)
+        return [to_labels(predictor(picture.image)) for picture in self.pictures]
+
+    def score(self, labels: list[np.ndarray]) -> dict:
+        """Scores pooled over the held-out pictures, at working size."""
+        classes = self.plan.classes
+        total = sum(confusion(p.mask, found, len(classes)) for p, found in zip(self.pictures, labels, strict=True))
+        return scores(total, classes, len(labels))
+
+
+@contextmanager
+def averaged_weights(model):
+    """The optimiser's moving average of the weights within, the weights themselves again after."""
+    raw = [keras.ops.convert_to_numpy(variable) for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, raw, strict=True):
+            variable.assign(value)
+
+
+def foreground_iou(result: dict, classes: tuple[str, ...]) -> float:
+    """The mean IoU of all classes but the background; 0 when none occurs."""
+    found = [result["classes"][name]["iou"] for name in classes[1:]]
+    found = [value for value in found if value is not None]
+    return float(np.mean(found)) if found else 0.0
+
+
+def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
+    """The bundle's description of a model in training."""
+    origin = {
+        "unetpp": __version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "training_images": len(plan.train),
+        "validation_images": len(plan.validation),
+        "epoch": progress.epoch,
+        "seconds": round(progress.spent, 1),
+        "seed": plan.options.seed,
+        "validation_at_working_size": result,
+    }
+    settings = {name: value for name, value in model.get_config().items() if name != "name"}
+    return Bundle(plan.options.network, settings, plan.classes, plan.mean, plan.std, plan.long_side, origin=origin)
+
+
+def write_history(history: list[dict], path: Path) -> None:
+    """A row an epoch, as CSV."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
+    """TensorBoard's callback where TensorFlow, which writes its events, is installed."""
+    try:
+        import tensorflow  # noqa: F401
+    except ImportError:
+        return []
+    return [keras.callbacks.TensorBoard(folder, write_graph=False)]

@@ -1,0 +1,67 @@
+"""Checkpoints of a training run: atomic, complete, resumable.
+
+Each is a pair, `epoch-0007.keras` (network, optimiser, averaged weights) and `epoch-0007.json` (everything
+else), and counts only when the second, written last, is there.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from unetpp.data.images import atomic_path
+from unetpp.errors import BundleError
+
+KEEP = 2
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: epochs done.
+        spent: seconds of training behind it, over all sittings.
+        best: the best validation score so far, and -1 before the first.
+        history: a row an epoch, as in history.csv.
+    """
+
+    epoch: int = 0
+    spent: float = 0.0
+    best: float = -1.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_checkpoint(folder: Path, model, progress: Progress) -> None:
+    """Write a checkpoint, then drop all but the newest `KEEP`.
+
+    Raises:
+        OutputError: if it cannot be written; the former checkpoints stay.
+    """
+    stem = folder / f"epoch-{progress.epoch:04d}"
+    with atomic_path(stem.with_suffix(".keras")) as path:
+        model.save(path)
+    with atomic_path(stem.with_suffix(".json")) as path:
+        path.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    for old in sorted(folder.glob("epoch-*.json"))[:-KEEP]:
+        old.unlink()
+        old.with_suffix(".keras").unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path):
+    """The newest whole checkpoint: (model, progress), or None when there is none.
+
+    Raises:
+        BundleError: if checkpoints are there and none can be read.
+    """
+    import keras
+
+    stems = sorted(folder.glob("epoch-*.json"), reverse=True)
+    for path in stems:
+        try:
+            progress = Progress(**json.loads(path.read_text(encoding="utf-8")))
+            return keras.saving.load_model(path.with_suffix(".keras")), progress
+        except (OSError, ValueError, TypeError):
+            continue
+    if stems:
+        raise BundleError("no checkpoint can be read", where=folder, mend="start anew with --overwrite")
+    return None
