@@ -1,0 +1,268 @@
+"""Images and their masks: pair, count, split."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image, to_channels
+from unetpp.data.masks import mask_values, read_mask
+from unetpp.errors import DatasetError
+
+MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg")
+CLASS_FILE = "classes.txt"
+MOST_CLASSES = 32
+# Differing bits, of 256, up to which two images count as the same scene.
+DUPLICATE_BITS = 20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image and its mask.
+
+    Attributes:
+        stem: the image's path below the data folder without its suffix, in POSIX form; unique.
+        image: the image file.
+        mask: the mask file.
+    """
+
+    stem: str
+    image: Path
+    mask: Path
+
+
+def find_samples(
+    data: Path | str, *, images: Path | None = None, masks: Path | None = None, mask_suffix: str | None = None
+) -> list[Sample]:
+    """Pair images and masks by stem.
+
+    They lie in DATA/images and DATA/masks, in two folders given, or side by side in DATA, where the mask's
+    name is the image's and a suffix such as _mask. Formats may be mixed and sub-folders are mirrored.
+
+    Args:
+        data: the data folder.
+        images: the images' folder, if not DATA/images.
+        masks: the masks' folder, if not DATA/masks.
+        mask_suffix: what a mask's name has beyond its image's.
+
+    Returns:
+        samples sorted by stem.
+
+    Raises:
+        DatasetError: if a folder is missing or empty, or an image or mask has no partner.
+    """
+    data = Path(data)
+    apart = (data / "images").is_dir() or images is not None or masks is not None
+    if apart:
+        image_files = _files(Path(images or data / "images"))
+        mask_files = _files(Path(masks or data / "masks"))
+        mask_files = {stem.removesuffix(mask_suffix or ""): path for stem, path in mask_files.items()}
+    else:
+        image_files, mask_files = _side_by_side(data, mask_suffix)
+    if not image_files:
+        raise DatasetError("no images are here", where=images or data, mend="give a folder with images/ and masks/")
+    for have, want, what, other in ((image_files, mask_files, "image", "mask"), (mask_files, image_files, "mask", "image")):
+        lonely = sorted(set(have) - set(want))
+        if lonely:
+            more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
+            names = ", ".join(have[stem].name for stem in lonely[:3])
+            raise DatasetError(
+                f"{len(lonely)} {what}{'s' if len(lonely) > 1 else ''} without {other} ({names}{more})",
+                where=data,
+                mend=f"add the {other} of the same name, or take the {what} away",
+            )
+    return [Sample(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
+
+
+def check_sizes(sample: Sample) -> None:
+    """Raise `DatasetError` if an image and its mask differ in size."""
+    image, mask = image_size(sample.image), image_size(sample.mask)
+    if image != mask:
+        raise DatasetError(
+            f"the mask is {mask[1]} x {mask[0]} pixels, the image {image[1]} x {image[0]}",
+            where=sample.mask,
+            mend="export the mask at the image's size",
+        )
+
+
+def read_class_names(data: Path | str) -> tuple[str, ...] | None:
+    """The names in DATA/classes.txt, one a line by index; None without that file."""
+    path = Path(data) / CLASS_FILE
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def infer_classes(samples: Sequence[Sample], names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The names of the classes: those given, else background, class_1, ... by the masks' values.
+
+    Raises:
+        DatasetError: if names repeat or are fewer than two, or the masks' values are not 0, 1, 2, ...
+    """
+    if names is not None:
+        if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or not all(names):
+            raise DatasetError(
+                f"{', '.join(names)} cannot be the classes", mend=f"give 2 to {MOST_CLASSES} different names, background first"
+            )
+        return tuple(names)
+    values = sorted(set().union(*_parallel(lambda sample: set(mask_values(sample.mask)), samples)))
+    if values == [0, 255]:
+        values = [0, 1]
+    if values != list(range(len(values))) or not 2 <= len(values) <= MOST_CLASSES:
+        shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+        raise DatasetError(
+            f"the masks' values are {shown}, not 0, 1, 2, ...", where=samples[0].mask.parent, mend="give --classes"
+        )
+    return ("background", *(f"class_{index}" for index in values[1:]))
+
+
+def count_pixels(samples: Sequence[Sample], num_classes: int) -> np.ndarray:
+    """Pixels of each class in each mask: (samples, classes) int64.
+
+    Raises:
+        ImageError, MaskError: at a mask that cannot be used.
+    """
+
+    def count(sample):
+        return np.bincount(read_mask(sample.mask, num_classes).ravel(), minlength=num_classes)
+
+    return np.array(_parallel(count, samples), np.int64)
+
+
+def data_channels(samples: Sequence[Sample]) -> int:
+    """The channels a network for these images needs: theirs, or three where grey and RGB are mixed.
+
+    Raises:
+        DatasetError: if the images differ otherwise.
+    """
+    found = sorted(set(_parallel(lambda sample: read_image(sample.image).shape[-1], samples)))
+    if found == [1, 3]:
+        return 3
+    if len(found) > 1:
+        raise DatasetError(
+            f"the images have different channels ({', '.join(map(str, found))})",
+            where=samples[0].image.parent,
+            mend="export all with the same channels",
+        )
+    return found[0]
+
+
+def normalisation(samples: Sequence[Sample], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over all pixels, in the scale of `as_float`.
+
+    Each image counts alike, however many pixels it has. A channel that never varies gets the deviation 1.
+    """
+
+    def moments(sample):
+        pixels = as_float(to_channels(read_image(sample.image), channels)).astype(np.float64)
+        return pixels.mean((0, 1)), (pixels**2).mean((0, 1))
+
+    mean, square = np.mean(_parallel(moments, samples), axis=0)
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    return tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist())
+
+
+def duplicate_groups(samples: Sequence[Sample]) -> list[int]:
+    """A number for each sample that near-duplicate images share.
+
+    Two images are near-duplicates if the signs of the differences between neighbours in their 16 x 17
+    thumbnails agree but for `DUPLICATE_BITS` of 256.
+    """
+    hashes = np.array(_parallel(_difference_hash, samples))
+    groups = list(range(len(samples)))
+    for k in range(1, len(samples)):
+        alike = np.flatnonzero((hashes[:k] != hashes[k]).sum(1) <= DUPLICATE_BITS)
+        for other in {groups[j] for j in alike}:
+            groups = [groups[k] if group == other else group for group in groups]
+    return groups
+
+
+def split(
+    samples: Sequence[Sample],
+    counts: np.ndarray,
+    *,
+    validation: float = 0.15,
+    seed: int = 0,
+    groups: Sequence[int] | None = None,
+) -> tuple[list[Sample], list[Sample]]:
+    """Split into training and validation: groups stay whole, and both sides show the classes alike.
+
+    Args:
+        samples: in any order; the split does not depend on it.
+        counts: (samples, classes) pixels of each class.
+        validation: the share of the samples to hold out.
+        seed: of the shuffle.
+        groups: samples with the same number stay together; None: each on its own.
+
+    Raises:
+        DatasetError: if there are fewer than two groups.
+    """
+    members: dict[int, list[int]] = {}
+    for k in sorted(range(len(samples)), key=lambda k: samples[k].stem):
+        members.setdefault(k if groups is None else groups[k], []).append(k)
+    if len(members) < 2:
+        raise DatasetError("one image alone cannot be split", mend="give at least two different images with masks")
+    shuffled = list(members.values())
+    np.random.default_rng(seed).shuffle(shuffled)
+    # Groups that show the same classes next to each other, then every n-th one is held out.
+    shuffled.sort(key=lambda group: tuple((counts[group] > 0).any(0)))
+    held, seen = set(), 0
+    for group in shuffled:
+        seen += len(group)
+        if len(held) + len(group) / 2 <= validation * seen:
+            held.update(group)
+    if not held:
+        held.update(min(shuffled, key=len))
+    train = [sample for k, sample in enumerate(samples) if k not in held]
+    return sorted(train, key=_stem), sorted((samples[k] for k in held), key=_stem)
+
+
+def _stem(sample: Sample) -> str:
+    return sample.stem
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Image files below a folder by stem."""
+    if not folder.is_dir():
+        what = "this is a file, not a folder" if folder.exists() else "there is no such folder"
+        raise DatasetError(what, where=folder, mend="give a folder with images/ and masks/")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
+            continue
+        stem = path.relative_to(folder).with_suffix("").as_posix().removesuffix(".ome")
+        if stem in found:
+            raise DatasetError(
+                f"{found[stem].name} and {path.name} have the same stem", where=path.parent, mend="rename one of them"
+            )
+        found[stem] = path
+    return found
+
+
+def _side_by_side(folder: Path, suffix: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Images and masks of one folder, told apart by the masks' suffix."""
+    files = _files(folder)
+    suffixes = [suffix] if suffix else [s for s in MASK_SUFFIXES if any(stem.endswith(s) for stem in files)]
+    if files and len(suffixes) != 1:
+        what = f"suffixes {', '.join(suffixes)} all occur" if suffixes else "no masks are here"
+        raise DatasetError(what, where=folder, mend="put them in images/ and masks/, or give --mask-suffix")
+    ending = suffixes[0] if suffixes else ""
+    masks = {stem.removesuffix(ending): path for stem, path in files.items() if stem.endswith(ending)}
+    images = {stem: path for stem, path in files.items() if not stem.endswith(ending)}
+    return images, masks
+
+
+def _difference_hash(sample: Sample) -> np.ndarray:
+    from unetpp.data.resample import resize_image
+
+    thumbnail = resize_image(read_image(sample.image), (16, 17)).mean(-1)
+    return (np.diff(thumbnail, axis=1) > 0).ravel()
+
+
+def _parallel(function, items) -> list:
+    """`map` on a few threads: decoders release Python's lock."""
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(function, items))

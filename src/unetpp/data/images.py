@@ -1,0 +1,324 @@
+"""Read and write pixels: PNG, JPEG, BMP, WebP and TIFF."""
+
+import logging
+import os
+import secrets
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from unetpp.errors import ImageError, OutputError, UnetppError
+
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+IMAGE_SUFFIXES = TIFF_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+MOST_CHANNELS = 16
+# Decoding, as float32, and the result beside it: bytes of memory a byte of pixels needs.
+MEMORY_FACTOR = 4
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+logging.getLogger("tifffile").propagate = False
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Read an image.
+
+    EXIF orientation is applied, palettes become RGB, and an alpha channel of PNG and the like is dropped.
+    A TIFF keeps up to 16 channels, stored pixel by pixel or plane by plane.
+
+    Args:
+        path: PNG, JPEG, BMP, WebP or TIFF, by its suffix.
+
+    Returns:
+        (H, W, C), uint8, uint16 or float32.
+
+    Raises:
+        ImageError: if it is missing, empty, damaged, too large for the memory, a stack of planes, or has
+            NaN or infinite pixels.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_png(Path(folder) / "grey.png", np.zeros((4, 6), np.uint8))
+        ...     read_image(Path(folder) / "grey.png").shape
+        (4, 6, 1)
+    """
+    path = Path(path)
+    pixels = to_pixel_type(read_raw(path, expand_palette=True), path)
+    if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+        count = int((~np.isfinite(pixels)).sum())
+        raise ImageError(f"{count} values are NaN or infinite", where=path, mend="replace them by numbers")
+    return pixels
+
+
+def read_raw(path: Path, *, expand_palette: bool) -> np.ndarray:
+    """Read pixels as they are stored: (H, W, C) of any dtype.
+
+    Args:
+        path: the file.
+        expand_palette: give the colours of a palette, not its indices.
+
+    Raises:
+        ImageError: if they cannot be read.
+    """
+    path = Path(path)
+    check_file(path)
+    reader = _read_tiff if path.suffix.lower() in TIFF_SUFFIXES else _read_picture
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pixels = reader(path, expand_palette)
+    except UnetppError:
+        raise
+    except MemoryError:
+        raise ImageError("the image does not fit into memory", where=path, mend="crop or downscale it") from None
+    # Decoders meet damaged files in many ways: struct.error, ValueError, IndexError, their own errors.
+    except Exception as error:
+        raise ImageError(
+            f"the image is damaged or of another format ({_first_line(error)})", where=path, mend="export it again"
+        ) from error
+    if 0 in pixels.shape:
+        raise ImageError("the image has no pixels", where=path, mend="export it again")
+    return pixels
+
+
+def check_file(path: Path) -> None:
+    """Raise `ImageError` unless `path` is a file with something in it and a known suffix."""
+    if path.is_dir():
+        raise ImageError("this is a folder, not an image", where=path, mend="give a file")
+    if not path.exists():
+        raise ImageError("there is no such file", where=path, mend="check the path")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise ImageError(f"{path.suffix or 'no suffix'} is no image format known here", where=path, mend=f"use {known}")
+    if path.stat().st_size == 0:
+        raise ImageError("the file is empty", where=path, mend="export or copy it again")
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """The (height, width) of an image without decoding its pixels.
+
+    Raises:
+        ImageError: if the file's header cannot be read.
+    """
+    from PIL import ExifTags
+
+    path = Path(path)
+    check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if path.suffix.lower() in TIFF_SUFFIXES:
+                import tifffile
+
+                with tifffile.TiffFile(path) as file:
+                    page = file.series[0].keyframe
+                    return page.imagelength, page.imagewidth
+            with _open_picture(path) as picture:
+                width, height = picture.size
+                turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+                return (width, height) if turned else (height, width)
+    except UnetppError:
+        raise
+    except Exception as error:
+        raise ImageError(
+            f"the image is damaged or of another format ({_first_line(error)})", where=path, mend="export it again"
+        ) from error
+
+
+def as_float(image: np.ndarray) -> np.ndarray:
+    """Pixels as float32: 8 and 16 bit scaled to 0..1, floats as they are.
+
+    Example:
+        >>> as_float(np.array([0, 51, 255], np.uint8)).tolist()
+        [0.0, 0.20000000298023224, 1.0]
+    """
+    scale = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(image.dtype, 1)
+    return image.astype(np.float32) / np.float32(scale)
+
+
+def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """Bring an image to a number of channels: grey is repeated, colour without colour becomes grey.
+
+    Args:
+        image: (H, W, C).
+        channels: how many there shall be.
+
+    Raises:
+        ImageError: if that would take a guess.
+    """
+    have = image.shape[-1]
+    if have == channels:
+        return image
+    if have == 1:
+        return np.repeat(image, channels, axis=-1)
+    if channels == 1 and have == 3 and (image == image[..., :1]).all():
+        return image[..., :1]
+    raise ImageError(
+        f"the image has {have} channels, the model wants {channels}", mend=f"export it with {channels} channels"
+    )
+
+
+def to_pixel_type(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """Bring stored pixels to uint8, uint16 or float32."""
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype in (np.uint8, np.uint16, np.float32):
+        return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    if pixels.dtype.kind in "iuf":
+        return pixels.astype(np.float32)
+    raise ImageError(f"pixels of type {pixels.dtype} cannot be used", where=path, mend="export it as 8 or 16 bit")
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it at the end, removed if anything fails.
+
+    Makes the folders above it.
+
+    Raises:
+        OutputError: if it cannot be written, such as on a full disk.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)  # noqa: PTH105 (Path.replace follows no other rule; this names both)
+    except UnetppError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"the file cannot be written ({error.strerror or error})", where=path, mend="make room, or choose another place"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_png(path: Path | str, pixels: np.ndarray, palette: Sequence[tuple[int, int, int]] | None = None) -> None:
+    """Write a PNG, whole or not at all.
+
+    Args:
+        path: the file; folders above it are made.
+        pixels: (H, W) or (H, W, 3) uint8.
+        palette: the colour of each index of an (H, W) image.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    if palette is not None:
+        picture = picture.convert("L")
+        picture.putpalette([value for colour in palette for value in colour])
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def write_probabilities(path: Path | str, probabilities: np.ndarray) -> None:
+    """Write class probabilities as a compressed TIFF, a plane a class.
+
+    Args:
+        path: the file; folders above it are made.
+        probabilities: (H, W, C) float16.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    import tifffile
+
+    planes = np.ascontiguousarray(np.moveaxis(probabilities, -1, 0))
+    with atomic_path(path) as temporary:
+        tifffile.imwrite(
+            temporary, planes, photometric="minisblack", compression="zlib", predictor=False, metadata={"axes": "CYX"}
+        )
+
+
+def _read_picture(path: Path, expand_palette: bool) -> np.ndarray:
+    from PIL import ImageOps
+
+    with _open_picture(path) as picture:
+        width, height = picture.size
+        check_memory(height * width * len(picture.getbands()) * (2 if picture.mode.startswith("I;16") else 1), path)
+        if getattr(picture, "n_frames", 1) > 1:
+            raise _stack_error(picture.n_frames, path)
+        picture.load()
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode == "P" and expand_palette:
+            picture = picture.convert("RGB")
+        if picture.mode == "1" and not expand_palette:
+            return np.asarray(picture)[..., None]
+        modes = {"1": "L", "LA": "L", "La": "L", "RGBA": "RGB", "RGBa": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "PA": "RGB"}
+        if picture.mode in modes:
+            picture = picture.convert(modes[picture.mode])
+        pixels = np.asarray(picture)
+    # Pillow gives 16-bit greys as int32 in some versions.
+    if pixels.dtype == np.int32 and pixels.min(initial=0) >= 0 and pixels.max(initial=0) < 2**16:
+        pixels = pixels.astype(np.uint16)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _open_picture(path: Path):
+    """A Pillow image whose size is not limited by Pillow: `check_memory` is the limit here."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None
+    formats = {".jpg": "JPEG", ".jpeg": "JPEG"}
+    suffix = path.suffix.lower()
+    return Image.open(path, formats=[formats.get(suffix, suffix.removeprefix(".").upper()), "PNG", "JPEG", "BMP", "WEBP"])
+
+
+def _read_tiff(path: Path, expand_palette: bool) -> np.ndarray:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        page = series.keyframe
+        check_memory(int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize, path)
+        pixels, axes = series.asarray(), series.axes
+        places = [axes.index(axis) for axis in axes if axis not in "YX" and pixels.shape[axes.index(axis)] > 1]
+        channel = [place for place in places if axes[place] in "CS"]
+        if len(places) > len(channel) or len(channel) > 1:
+            raise _stack_error(int(np.prod([pixels.shape[p] for p in places if p not in channel[:1]])), path)
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and expand_palette:
+            pixels, channel = page.asrgb(), [2]
+        elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            pixels = np.invert(pixels)
+        alpha = page.extrasamples
+    pixels = np.moveaxis(pixels, channel[0], -1) if channel else pixels
+    flat = [side for side in pixels.shape if side > 1] if not channel else None
+    if not channel:
+        pixels = pixels.reshape(series.keyframe.imagelength, series.keyframe.imagewidth, 1) if flat is not None else pixels
+    else:
+        pixels = pixels.reshape(pixels.shape[-3:])
+    if pixels.shape[-1] > MOST_CHANNELS:
+        raise ImageError(f"the image has {pixels.shape[-1]} channels", where=path, mend=f"keep at most {MOST_CHANNELS}")
+    if pixels.shape[-1] == 4 and page.photometric == tifffile.PHOTOMETRIC.RGB and alpha:
+        pixels = pixels[..., :3]
+    if pixels.dtype == np.uint16 and page.photometric == tifffile.PHOTOMETRIC.PALETTE and expand_palette:
+        pixels = (pixels >> 8).astype(np.uint8)
+    return pixels
+
+
+def check_memory(size: int, path: Path) -> None:
+    """Raise `ImageError` if pixels of `size` bytes do not fit into the free memory with room to work."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if size * MEMORY_FACTOR > free:
+        raise ImageError(
+            f"the image needs {size * MEMORY_FACTOR / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free",
+            where=path,
+            mend="crop or downscale it, or check that the file is what it claims to be",
+        )
+
+
+def _stack_error(planes: int, path: Path) -> ImageError:
+    return ImageError(f"the file is a stack of {planes} planes", where=path, mend="save each plane as an image of its own")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
