@@ -54,6 +54,48 @@ class Follow(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class Average(keras.callbacks.Callback):
+    """The moving average of the trainable weights, over the last tenth of the steps and at most about 100.
+
+    After step t the average moves 1 - min(0.99, (1 + t) / (10 + t)) of the way to the weights, so that short
+    runs are not held back by their first weights.
+
+    Attributes:
+        weights: one array a trainable variable; empty before the first step.
+        steps: t.
+    """
+
+    def __init__(self, progress: Progress):
+        super().__init__()
+        self.weights, self.steps = progress.average, progress.steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Follow the weights."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        weights = [keras.ops.convert_to_numpy(v) for v in self.model.trainable_variables]
+        if not self.weights:
+            self.weights = [np.array(value) for value in weights]
+        self.steps += 1
+        share = 1 - min(0.99, (1 + self.steps) / (10 + self.steps))
+        for average, value in zip(self.weights, weights, strict=True):
+            average += share * (value - average)
+
+    @contextmanager
+    def applied(self):
+        """The averaged weights in the model within, its own again after."""
+        own = [np.array(keras.ops.convert_to_numpy(v)) for v in self.model.trainable_variables]
+        self._assign(self.weights or own)
+        try:
+            yield
+        finally:
+            self._assign(own)
+
+    def _assign(self, values):
+        for variable, value in zip(self.model.trainable_variables, values, strict=True):
+            variable.assign(value)
+
+
 class Validate(keras.callbacks.Callback):
     """After each epoch: score the averaged weights, keep the best as the bundle, write a checkpoint.
 
@@ -61,9 +103,9 @@ class Validate(keras.callbacks.Callback):
         best: labels of the held-out pictures by the best model.
     """
 
-    def __init__(self, plan: Plan, pictures: list[Picture], run: Path, progress: Progress, budget: Budget, report: Report):
+    def __init__(self, plan: Plan, pictures: list[Picture], run: Path, average: Average, progress: Progress, budget: Budget, report: Report):
         super().__init__()
-        self.plan, self.pictures, self.run = plan, pictures, run
+        self.plan, self.pictures, self.run, self.average = plan, pictures, run, average
         self.progress, self.budget, self.report = progress, budget, report
         self.best: list[np.ndarray] = []
 
@@ -71,7 +113,7 @@ class Validate(keras.callbacks.Callback):
         """Validate and save."""
         begun, logs = time.monotonic(), {} if logs is None else logs
         progress = self.progress
-        with averaged_weights(self.model):
+        with self.average.applied():
             labels = self.predict()
             result = self.score(labels)
             progress.epoch, progress.spent = epoch + 1, self.budget.elapsed
@@ -88,6 +130,7 @@ class Validate(keras.callbacks.Callback):
         logs |= {f"val_{name}": row[name] for name in row if "iou" in name and row[name] is not None}
         progress.history.append(row)
         write_history(progress.history, self.run / "history.csv")
+        progress.average, progress.steps = self.average.weights, self.average.steps
         save_checkpoint(self.run / "checkpoints", self.model, progress)
         self.report.epoch(row)
         # What the last validation will take, with room for a noisy machine and the pictures.
@@ -103,18 +146,6 @@ class Validate(keras.callbacks.Callback):
         classes = self.plan.classes
         total = sum(confusion(p.mask, found, len(classes)) for p, found in zip(self.pictures, labels, strict=True))
         return scores(total, classes, len(labels))
-
-
-@contextmanager
-def averaged_weights(model):
-    """The optimiser's moving average of the weights within, the weights themselves again after."""
-    raw = [keras.ops.convert_to_numpy(variable) for variable in model.trainable_variables]
-    model.optimizer.finalize_variable_values(model.trainable_variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(model.trainable_variables, raw, strict=True):
-            variable.assign(value)
 
 
 def foreground_iou(result: dict, classes: tuple[str, ...]) -> float:

@@ -1,12 +1,14 @@
 """Checkpoints of a training run: atomic, complete, resumable.
 
-Each is a pair, `epoch-0007.keras` (network, optimiser, averaged weights) and `epoch-0007.json` (everything
-else), and counts only when the second, written last, is there.
+Each is `epoch-0007.keras` (network and optimiser), `epoch-0007.npz` (averaged weights) and `epoch-0007.json`
+(everything else), and counts only when the last, written last, is there.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from unetpp.data.images import atomic_path
 from unetpp.errors import BundleError
@@ -22,13 +24,17 @@ class Progress:
         epoch: epochs done.
         spent: seconds of training behind it, over all sittings.
         best: the best validation score so far, and -1 before the first.
+        steps: optimiser steps done.
         history: a row an epoch, as in history.csv.
+        average: the moving average of the trainable weights.
     """
 
     epoch: int = 0
     spent: float = 0.0
     best: float = -1.0
+    steps: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    average: list[np.ndarray] = field(default_factory=list)
 
 
 def save_checkpoint(folder: Path, model, progress: Progress) -> None:
@@ -40,11 +46,14 @@ def save_checkpoint(folder: Path, model, progress: Progress) -> None:
     stem = folder / f"epoch-{progress.epoch:04d}"
     with atomic_path(stem.with_suffix(".keras")) as path:
         model.save(path)
+    with atomic_path(stem.with_suffix(".npz")) as path:
+        np.savez(path, *progress.average)
+    content = {name: value for name, value in vars(progress).items() if name != "average"}
     with atomic_path(stem.with_suffix(".json")) as path:
-        path.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+        path.write_text(json.dumps(content), encoding="utf-8")
     for old in sorted(folder.glob("epoch-*.json"))[:-KEEP]:
-        old.unlink()
-        old.with_suffix(".keras").unlink(missing_ok=True)
+        for suffix in (".json", ".npz", ".keras"):
+            old.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path):
@@ -59,6 +68,8 @@ def load_checkpoint(folder: Path):
     for path in stems:
         try:
             progress = Progress(**json.loads(path.read_text(encoding="utf-8")))
+            with np.load(path.with_suffix(".npz")) as arrays:
+                progress.average = [arrays[name] for name in arrays.files]
             return keras.saving.load_model(path.with_suffix(".keras")), progress
         except (OSError, ValueError, TypeError):
             continue

@@ -24,7 +24,7 @@ from unetpp.model import losses
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
 from unetpp.training.augment import augment
-from unetpp.training.callbacks import Follow, Report, Validate, tensorboard
+from unetpp.training.callbacks import Average, Follow, Report, Validate, tensorboard
 from unetpp.training.checkpoints import Progress, load_checkpoint
 from unetpp.training.patches import Sampler, load_picture
 from unetpp.training.plan import Plan
@@ -92,13 +92,19 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
         budget.steps = epochs * steps
     else:
         epochs, budget.reserve = sys.maxsize, 0.05 * budget.seconds
-    validate = Validate(plan, held_out, run, progress, budget, report)
+    average = Average(progress)
+    validate = Validate(plan, held_out, run, average, progress, budget, report)
     if budget.share < 1:
         model.fit(
             Batches(Sampler(pictures, options.patch), plan, steps, progress.epoch),
             epochs=epochs,
             initial_epoch=progress.epoch,
-            callbacks=[Follow(budget, options.learning_rate, report), validate, *tensorboard(run / "events")],
+            callbacks=[
+                Follow(budget, options.learning_rate, report),
+                average,
+                validate,
+                *tensorboard(run / "events"),
+            ],
             verbose=0,
         )
         draw_validation(plan, held_out, validate.best, run / "validation")
@@ -117,7 +123,7 @@ def build(plan: Plan) -> UNetPP:
     )
     rate = options.learning_rate
     model.compile(
-        optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=1.0, use_ema=True),
+        optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=1.0),
         loss=losses.get(options.loss, class_weights=plan.class_weights),
         metrics=[],
     )
