@@ -81,7 +81,9 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise OutputError(
-            f"the model cannot be written ({error.strerror or error})", where=folder, mend="make room or choose another folder"
+            f"the model cannot be written ({error.strerror or error})",
+            where=folder,
+            mend="make room or choose another folder",
         ) from error
     return bundle
 
@@ -189,7 +191,9 @@ def _numbers(value, *, positive=False) -> bool:
 CHECKS = {
     "network": lambda value: value in NETWORKS,
     "settings": lambda value: isinstance(value, dict),
-    "classes": lambda value: isinstance(value, list) and len(value) > 1 and all(isinstance(v, str) for v in value),
+    "classes": lambda value: (
+        isinstance(value, list) and len(value) > 1 and all(isinstance(v, str) for v in value)
+    ),
     "mean": _numbers,
     "std": lambda value: _numbers(value, positive=True),
     "long_side": lambda value: value is None or (isinstance(value, int) and value > 0),

@@ -1,5 +1,6 @@
 """Labels drawn on the image, for people to look at."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 
 DARK = 60  # an 8-bit image whose 99.5th percentile is below this is too dark to see
 FILL, SOLID = 90, 256  # opacity of a region's inside and of its contour, in 256ths
-PIXELS = 1 << 20  # how many pixels are looked at, or painted, at once
+SEEN, BLOCK = 1 << 18, 1 << 20  # about how many pixels decide the stretch, and are worked on at once
 
 
 def to_display(image: np.ndarray) -> np.ndarray:
@@ -53,25 +54,23 @@ def to_display(image: np.ndarray) -> np.ndarray:
     image = image[..., :3]
     if image.dtype == bool:
         image = image.astype(np.uint8) * np.uint8(255)
-    lows, highs = display_range(image, (0, 1, 2) if colours else (0, 1))
+    lows, highs = display_range(image, together=colours)
     if image.dtype != np.uint8 or (highs.max() < DARK and np.any(highs > lows)):
         image = stretch(image, lows, highs)
     return as_rgb(image)
 
 
-def display_range(image: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The 0.5th and 99.5th percentiles of the finite values of at most about a million pixels."""
-    step = int(np.ceil(np.sqrt(image.shape[0] * image.shape[1] / PIXELS))) or 1
-    seen = image[::step, ::step].astype(np.float32)
-    if not np.isfinite(seen).all():
-        seen = np.ma.masked_invalid(seen).filled(np.nan)
-    shape = (1, 1, 1 if 2 in axes else image.shape[2])
-    if not np.isfinite(seen).any(axis=axes).all() or seen.size == 0:
-        seen = np.nan_to_num(seen, nan=0.0)
-    if seen.size == 0:
-        return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    low, high = np.nanpercentile(seen, (0.5, 99.5), axis=axes, keepdims=True).astype(np.float32)
-    return low, high
+def display_range(image: np.ndarray, *, together: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The 0.5th and 99.5th percentiles of the finite values, of all channels together or of each.
+
+    A regular grid of pixels stands for a large image. Channels without a finite value have 0 and 0.
+    """
+    step = max(1, math.isqrt(image.shape[0] * image.shape[1] // SEEN))
+    seen = image[::step, ::step].astype(np.float64)
+    groups = [group[np.isfinite(group)] for group in ([seen] if together else np.moveaxis(seen, 2, 0))]
+    limits = [np.percentile(group, (0.5, 99.5)) if group.size else np.zeros(2) for group in groups]
+    lows, highs = np.transpose(limits)
+    return lows, highs
 
 
 def stretch(image: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
@@ -79,9 +78,9 @@ def stretch(image: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> np.ndarra
     result = np.empty(image.shape, np.uint8)
     scale = 255 / np.where(highs > lows, highs - lows, np.inf)
     for rows in row_blocks(image.shape):
-        with np.errstate(invalid="ignore", over="ignore"):
-            values = (image[rows].astype(np.float32) - lows) * scale
-        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        with np.errstate(invalid="ignore"):
+            values = (image[rows] - lows) * scale
+        values = np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         result[rows] = np.clip(values + 0.5, 0, 255)
     return result
 
@@ -98,7 +97,7 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
 def row_blocks(shape: tuple[int, ...]) -> list[slice]:
     """Rows of an image in blocks of about a million pixels."""
-    height = max(1, PIXELS // max(1, shape[1]))
+    height = max(1, BLOCK // max(1, shape[1]))
     return [slice(start, min(start + height, shape[0])) for start in range(0, shape[0], height)]
 
 
@@ -181,45 +180,49 @@ def panel(columns: Sequence[tuple[str, np.ndarray]], *, classes: Sequence[str] =
         >>> panel([("image", np.zeros((64, 64, 3), np.uint8))] * 2, classes=("background", "cell")).ndim
         3
     """
+    check_columns(columns)
+    size = int(np.clip(max(image.shape[1] for _, image in columns) / 20, 12, 40))
+    font, gap = ImageFont.load_default(size), size // 2
+    widths = [max(image.shape[1], int(font.getlength(title)) + 1) for title, image in columns]
+    names = [int(font.getlength(name)) + 1 for name in classes[1:]]
+    width = max([sum(widths) + gap * (len(columns) + 1), *(name + 2 * size + 2 * gap for name in names)])
+    top = size + 2 * gap
+    bottom = top + max(image.shape[0] for _, image in columns) + gap
+    places = place_legend(names, size, width)
+    sheet = Image.new("RGB", (width, bottom + (places[-1][1] + size + gap if places else 0)), (32, 32, 32))
+    pen, left = ImageDraw.Draw(sheet), gap
+    for (title, image), column in zip(columns, widths, strict=True):
+        pen.text((left, gap // 2), title, "white", font)
+        sheet.paste(Image.fromarray(image), (left, top))
+        left += column + gap
+    for index, (x, y) in enumerate(places, 1):
+        square = (x, y + bottom, x + size - 1, y + bottom + size - 1)
+        pen.rectangle(square, fill=PALETTE[(index - 1) % (len(PALETTE) - 1) + 1])
+        pen.text((x + int(1.5 * size), y + bottom - size // 6), classes[index], "white", font)
+    return np.asarray(sheet)
+
+
+def check_columns(columns: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Raise unless there is an image, and all are (H, W, 3) uint8."""
     if not columns:
         raise SettingError("a panel needs an image")
     for title, image in columns:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise SettingError(f"{title}: a panel takes (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    size = int(np.clip(max(image.shape[1] for _, image in columns) / 20, 12, 40))
-    font, gap = ImageFont.load_default(size), size // 2
-    widths = [max(image.shape[1], int(font.getlength(title)) + 1) for title, image in columns]
-    top = size + 2 * gap
-    bottom = top + max(image.shape[0] for _, image in columns)
-    width = sum(widths) + gap * (len(columns) + 1)
-    entries = place_legend(classes, font, gap, width)
-    height = bottom + gap + (entries[-1][1] + size + gap if entries else 0)
-    sheet = Image.new("RGB", (width, height), (32, 32, 32))
-    draw = ImageDraw.Draw(sheet)
-    left = gap
-    for (title, image), column in zip(columns, widths, strict=True):
-        draw.text((left, gap // 2), title, "white", font)
-        sheet.paste(Image.fromarray(image), (left, top))
-        left += column + gap
-    for (x, y, index), name in zip(entries, classes[1:], strict=True):
-        draw_entry(draw, (x, y + bottom + gap), size, PALETTE[(index - 1) % (len(PALETTE) - 1) + 1], name)
-    return np.asarray(sheet)
+            raise SettingError(f"a panel takes (H, W, 3) uint8, not {image.shape} {image.dtype}", where=title)
 
 
-def place_legend(classes: Sequence[str], font, gap: int, width: int) -> list[tuple[int, int, int]]:
-    """(x, y, class index) of each class but the background, in as many lines as they need."""
-    places, x, y = [], gap, 0
-    for index, name in enumerate(classes[1:], 1):
-        length = int(1.5 * font.size + font.getlength(name)) + 1
+def place_legend(names: Sequence[int], size: int, width: int) -> list[tuple[int, int]]:
+    """Corners of a square and a name each, in as many lines of a width as they need.
+
+    >>> place_legend([40, 40, 40], size=12, width=150)
+    [(6, 0), (76, 0), (6, 18)]
+    """
+    places, gap = [], size // 2
+    x, y = gap, 0
+    for name in names:
+        length = int(1.5 * size) + name
         if x > gap and x + length > width - gap:
-            x, y = gap, y + int(1.5 * font.size)
-        places.append((x, y, index))
+            x, y = gap, y + int(1.5 * size)
+        places.append((x, y))
         x += length + 2 * gap
     return places
-
-
-def draw_entry(draw: ImageDraw.ImageDraw, place: tuple[int, int], size: int, colour, name: str) -> None:
-    """A square of the class's colour and the class's name."""
-    x, y = place
-    draw.rectangle((x, y, x + size - 1, y + size - 1), fill=colour)
-    draw.text((x + int(1.5 * size), y - size // 6), name, "white", ImageFont.load_default(size))

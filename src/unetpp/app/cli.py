@@ -87,11 +87,15 @@ def data_options(command):
 @click.option("--network", type=click.Choice(["UNetPP", "UNet"]), help="[default: UNetPP]")
 @click.option("--filters", type=Numbers(int), help="Width of each level.  [default: 16,32,64,128,256]")
 @click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j].")
-@click.option("--long-side", type=click.IntRange(0), help="Pixels of the long side; 0: as is.  [default: 512]")
+@click.option(
+    "--long-side", type=click.IntRange(0), help="Pixels of the long side; 0: as is.  [default: 512]"
+)
 @click.option("--patch", type=click.IntRange(1), help="Pixels of a crop's side.  [default: 256]")
 @click.option("--batch", type=click.IntRange(1), help="Crops a step.  [default: 8]")
 @click.option("--loss", help="Sum of losses.  [default: crossentropy + dice]")
-@click.option("--class-weights", type=ClassWeights(float), help="By class index, such as 1,50,70; or balanced.")
+@click.option(
+    "--class-weights", type=ClassWeights(float), help="By class index, such as 1,50,70; or balanced."
+)
 @click.option("--learning-rate", type=float, help="Highest of the schedule.  [default: 0.001]")
 @click.option("--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]), help="[default: auto]")
 @click.option("--validation", type=float, help="Share of images held out.  [default: 0.15]")

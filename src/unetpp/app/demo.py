@@ -45,7 +45,9 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
     )
     mean_iou = json.loads(scores.read_text(encoding="utf-8"))["mean_iou"]
     say = running.console.print
-    say(f"\nIn {duration(time.monotonic() - started)}: mean IoU {mean_iou:.3f} on {TEST} images never trained on.")
+    say(
+        f"\nIn {duration(time.monotonic() - started)}: mean IoU {mean_iou:.3f} on {TEST} images never trained on."
+    )
     for folder, what in {
         "data": f"{TRAINING} drawn micrographs with masks, which the model was trained on",
         "run/model": "the model",

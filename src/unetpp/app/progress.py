@@ -3,7 +3,14 @@
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 
@@ -23,7 +30,11 @@ class TrainingProgress:
 
     def __init__(self, console: Console, batch: int):
         self.console, self.batch = console, batch
-        columns = (TextColumn("training"), BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"))
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %  {task.description}"),
+        )
         self.bar = Progress(*columns, console=console)
         self.task = self.bar.add_task("the first step takes a while", total=1.0)
         self.before: tuple[float, int] | None = None

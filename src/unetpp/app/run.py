@@ -32,8 +32,12 @@ def start_run(data: Path, run: Path, chosen: dict, *, names, places, resume, ove
     with TrainingProgress(console, plan.options.batch) as report:
         bundle = fit.train(plan, run, budget, report=report, resume=resume)
     best = bundle.origin["validation_at_working_size"]
-    console.print(f"best mean IoU {best['mean_iou']:.3f}, at epoch {bundle.origin['epoch']}, on the held-out images")
-    console.print(f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - started)}")
+    console.print(
+        f"best mean IoU {best['mean_iou']:.3f}, at epoch {bundle.origin['epoch']}, on the held-out images"
+    )
+    console.print(
+        f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - started)}"
+    )
     console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False)
 
 
@@ -45,7 +49,9 @@ def new_plan(data, run, chosen, names, places, overwrite):
     if run.exists() and not run.is_dir():
         raise OutputError("this is a file, not a folder", where=run, mend="choose another --out")
     if run.is_dir() and any(run.iterdir()) and not overwrite:
-        raise OutputError("the folder is not empty", where=run, mend="give --resume, --overwrite or another --out")
+        raise OutputError(
+            "the folder is not empty", where=run, mend="give --resume, --overwrite or another --out"
+        )
     plan = make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
     for name in RUN_FILES if run.is_dir() else ():
         path = run / name
@@ -64,7 +70,9 @@ def resumed_plan(run, chosen):
     fixed = sorted(set(chosen) - {"budget", "epochs"})
     if fixed:
         option = fixed[0].replace("_", "-")
-        raise SettingError(f"--{option} cannot change when a run is resumed", mend="leave it out, or start anew")
+        raise SettingError(
+            f"--{option} cannot change when a run is resumed", mend="leave it out, or start anew"
+        )
     plan = load_plan(run)
     return replace(plan, options=replace(plan.options, **chosen))
 
@@ -78,7 +86,10 @@ def show_plan(plan) -> None:
         ("network", f"{options.network}, filters {', '.join(map(str, options.filters))}"),
         ("long side", f"{options.long_side} pixels" if options.long_side else "as it is"),
         ("crops", f"{options.patch} x {options.patch} pixels, {options.batch} a step"),
-        ("loss", options.loss + ("" if plan.class_weights is None else f", class weights {plan.class_weights}")),
+        (
+            "loss",
+            options.loss + ("" if plan.class_weights is None else f", class weights {plan.class_weights}"),
+        ),
         ("length", duration(options.budget) if options.budget else f"{options.epochs} epochs"),
     ]
     console.print(settings_table(rows))

@@ -62,8 +62,13 @@ def find_samples(
     else:
         image_files, mask_files = _side_by_side(data, mask_suffix)
     if not image_files:
-        raise DatasetError("no images are here", where=images or data, mend="give a folder with images/ and masks/")
-    for have, want, what, other in ((image_files, mask_files, "image", "mask"), (mask_files, image_files, "mask", "image")):
+        raise DatasetError(
+            "no images are here", where=images or data, mend="give a folder with images/ and masks/"
+        )
+    for have, want, what, other in (
+        (image_files, mask_files, "image", "mask"),
+        (mask_files, image_files, "mask", "image"),
+    ):
         lonely = sorted(set(have) - set(want))
         if lonely:
             more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
@@ -105,7 +110,8 @@ def infer_classes(samples: Sequence[Sample], names: Sequence[str] | None = None)
     if names is not None:
         if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or not all(names):
             raise DatasetError(
-                f"{', '.join(names)} cannot be the classes", mend=f"give 2 to {MOST_CLASSES} different names, background first"
+                f"{', '.join(names)} cannot be the classes",
+                mend=f"give 2 to {MOST_CLASSES} different names, background first",
             )
         return tuple(names)
     values = sorted(set().union(*_parallel(lambda sample: set(mask_values(sample.mask)), samples)))
@@ -114,7 +120,9 @@ def infer_classes(samples: Sequence[Sample], names: Sequence[str] | None = None)
     if values != list(range(len(values))) or not 2 <= len(values) <= MOST_CLASSES:
         shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
         raise DatasetError(
-            f"the masks' values are {shown}, not 0, 1, 2, ...", where=samples[0].mask.parent, mend="give --classes"
+            f"the masks' values are {shown}, not 0, 1, 2, ...",
+            where=samples[0].mask.parent,
+            mend="give --classes",
         )
     return ("background", *(f"class_{index}" for index in values[1:]))
 
@@ -204,7 +212,9 @@ def split(
     for k in sorted(range(len(samples)), key=lambda k: samples[k].stem):
         members.setdefault(k if groups is None else groups[k], []).append(k)
     if len(members) < 2:
-        raise DatasetError("one image alone cannot be split", mend="give at least two different images with masks")
+        raise DatasetError(
+            "one image alone cannot be split", mend="give at least two different images with masks"
+        )
     shuffled = list(members.values())
     np.random.default_rng(seed).shuffle(shuffled)
     # Groups that show the same classes next to each other, then every n-th one is held out.
@@ -236,7 +246,9 @@ def _files(folder: Path) -> dict[str, Path]:
         stem = path.relative_to(folder).with_suffix("").as_posix().removesuffix(".ome")
         if stem in found:
             raise DatasetError(
-                f"{found[stem].name} and {path.name} have the same stem", where=path.parent, mend="rename one of them"
+                f"{found[stem].name} and {path.name} have the same stem",
+                where=path.parent,
+                mend="rename one of them",
             )
         found[stem] = path
     return found

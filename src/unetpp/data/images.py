@@ -73,11 +73,15 @@ def read_raw(path: Path, *, expand_palette: bool) -> np.ndarray:
     except UnetppError:
         raise
     except MemoryError:
-        raise ImageError("the image does not fit into memory", where=path, mend="crop or downscale it") from None
+        raise ImageError(
+            "the image does not fit into memory", where=path, mend="crop or downscale it"
+        ) from None
     # Decoders meet damaged files in many ways: struct.error, ValueError, IndexError, their own errors.
     except Exception as error:
         raise ImageError(
-            f"the image is damaged or of another format ({_first_line(error)})", where=path, mend="export it again"
+            f"the image is damaged or of another format ({_first_line(error)})",
+            where=path,
+            mend="export it again",
         ) from error
     if 0 in pixels.shape:
         raise ImageError("the image has no pixels", where=path, mend="export it again")
@@ -92,7 +96,9 @@ def check_file(path: Path) -> None:
         raise ImageError("there is no such file", where=path, mend="check the path")
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise ImageError(f"{path.suffix or 'no suffix'} is no image format known here", where=path, mend=f"use {known}")
+        raise ImageError(
+            f"{path.suffix or 'no suffix'} is no image format known here", where=path, mend=f"use {known}"
+        )
     if path.stat().st_size == 0:
         raise ImageError("the file is empty", where=path, mend="export or copy it again")
 
@@ -124,7 +130,9 @@ def image_size(path: Path | str) -> tuple[int, int]:
         raise
     except Exception as error:
         raise ImageError(
-            f"the image is damaged or of another format ({_first_line(error)})", where=path, mend="export it again"
+            f"the image is damaged or of another format ({_first_line(error)})",
+            where=path,
+            mend="export it again",
         ) from error
 
 
@@ -157,7 +165,8 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     if channels == 1 and have == 3 and (image == image[..., :1]).all():
         return image[..., :1]
     raise ImageError(
-        f"the image has {have} channels, the model wants {channels}", mend=f"export it with {channels} channels"
+        f"the image has {have} channels, the model wants {channels}",
+        mend=f"export it with {channels} channels",
     )
 
 
@@ -169,7 +178,9 @@ def to_pixel_type(pixels: np.ndarray, path: Path) -> np.ndarray:
         return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
     if pixels.dtype.kind in "iuf":
         return pixels.astype(np.float32)
-    raise ImageError(f"pixels of type {pixels.dtype} cannot be used", where=path, mend="export it as 8 or 16 bit")
+    raise ImageError(
+        f"pixels of type {pixels.dtype} cannot be used", where=path, mend="export it as 8 or 16 bit"
+    )
 
 
 @contextmanager
@@ -191,13 +202,17 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise
     except OSError as error:
         raise OutputError(
-            f"the file cannot be written ({error.strerror or error})", where=path, mend="make room, or choose another place"
+            f"the file cannot be written ({error.strerror or error})",
+            where=path,
+            mend="make room, or choose another place",
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_png(path: Path | str, pixels: np.ndarray, palette: Sequence[tuple[int, int, int]] | None = None) -> None:
+def write_png(
+    path: Path | str, pixels: np.ndarray, palette: Sequence[tuple[int, int, int]] | None = None
+) -> None:
     """Write a PNG, whole or not at all.
 
     Args:
@@ -233,7 +248,12 @@ def write_probabilities(path: Path | str, probabilities: np.ndarray) -> None:
     planes = np.ascontiguousarray(np.moveaxis(probabilities, -1, 0))
     with atomic_path(path) as temporary:
         tifffile.imwrite(
-            temporary, planes, photometric="minisblack", compression="zlib", predictor=False, metadata={"axes": "CYX"}
+            temporary,
+            planes,
+            photometric="minisblack",
+            compression="zlib",
+            predictor=False,
+            metadata={"axes": "CYX"},
         )
 
 
@@ -242,7 +262,9 @@ def _read_picture(path: Path, expand_palette: bool) -> np.ndarray:
 
     with _open_picture(path) as picture:
         width, height = picture.size
-        check_memory(height * width * len(picture.getbands()) * (2 if picture.mode.startswith("I;16") else 1), path)
+        check_memory(
+            height * width * len(picture.getbands()) * (2 if picture.mode.startswith("I;16") else 1), path
+        )
         if getattr(picture, "n_frames", 1) > 1:
             raise _stack_error(picture.n_frames, path)
         picture.load()
@@ -251,7 +273,16 @@ def _read_picture(path: Path, expand_palette: bool) -> np.ndarray:
             picture = picture.convert("RGB")
         if picture.mode == "1" and not expand_palette:
             return np.asarray(picture)[..., None]
-        modes = {"1": "L", "LA": "L", "La": "L", "RGBA": "RGB", "RGBa": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "PA": "RGB"}
+        modes = {
+            "1": "L",
+            "LA": "L",
+            "La": "L",
+            "RGBA": "RGB",
+            "RGBa": "RGB",
+            "CMYK": "RGB",
+            "YCbCr": "RGB",
+            "PA": "RGB",
+        }
         if picture.mode in modes:
             picture = picture.convert(modes[picture.mode])
         pixels = np.asarray(picture)
@@ -268,7 +299,9 @@ def _open_picture(path: Path):
     Image.MAX_IMAGE_PIXELS = None
     formats = {".jpg": "JPEG", ".jpeg": "JPEG"}
     suffix = path.suffix.lower()
-    return Image.open(path, formats=[formats.get(suffix, suffix.removeprefix(".").upper()), "PNG", "JPEG", "BMP", "WEBP"])
+    return Image.open(
+        path, formats=[formats.get(suffix, suffix.removeprefix(".").upper()), "PNG", "JPEG", "BMP", "WEBP"]
+    )
 
 
 def _read_tiff(path: Path, expand_palette: bool) -> np.ndarray:
@@ -279,7 +312,9 @@ def _read_tiff(path: Path, expand_palette: bool) -> np.ndarray:
         page = series.keyframe
         check_memory(int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize, path)
         pixels, axes = series.asarray(), series.axes
-        places = [axes.index(axis) for axis in axes if axis not in "YX" and pixels.shape[axes.index(axis)] > 1]
+        places = [
+            axes.index(axis) for axis in axes if axis not in "YX" and pixels.shape[axes.index(axis)] > 1
+        ]
         channel = [place for place in places if axes[place] in "CS"]
         if len(places) > len(channel) or len(channel) > 1:
             raise _stack_error(int(np.prod([pixels.shape[p] for p in places if p not in channel[:1]])), path)
@@ -291,11 +326,17 @@ def _read_tiff(path: Path, expand_palette: bool) -> np.ndarray:
     pixels = np.moveaxis(pixels, channel[0], -1) if channel else pixels
     flat = [side for side in pixels.shape if side > 1] if not channel else None
     if not channel:
-        pixels = pixels.reshape(series.keyframe.imagelength, series.keyframe.imagewidth, 1) if flat is not None else pixels
+        pixels = (
+            pixels.reshape(series.keyframe.imagelength, series.keyframe.imagewidth, 1)
+            if flat is not None
+            else pixels
+        )
     else:
         pixels = pixels.reshape(pixels.shape[-3:])
     if pixels.shape[-1] > MOST_CHANNELS:
-        raise ImageError(f"the image has {pixels.shape[-1]} channels", where=path, mend=f"keep at most {MOST_CHANNELS}")
+        raise ImageError(
+            f"the image has {pixels.shape[-1]} channels", where=path, mend=f"keep at most {MOST_CHANNELS}"
+        )
     if pixels.shape[-1] == 4 and page.photometric == tifffile.PHOTOMETRIC.RGB and alpha:
         pixels = pixels[..., :3]
     if pixels.dtype == np.uint16 and page.photometric == tifffile.PHOTOMETRIC.PALETTE and expand_palette:
@@ -317,7 +358,9 @@ def check_memory(size: int, path: Path) -> None:
 
 
 def _stack_error(planes: int, path: Path) -> ImageError:
-    return ImageError(f"the file is a stack of {planes} planes", where=path, mend="save each plane as an image of its own")
+    return ImageError(
+        f"the file is a stack of {planes} planes", where=path, mend="save each plane as an image of its own"
+    )
 
 
 def _first_line(error: Exception) -> str:

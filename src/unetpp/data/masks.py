@@ -38,7 +38,9 @@ def read_mask(path: Path | str, num_classes: int) -> np.ndarray:
         return (pixels == 255).astype(np.uint8)
     wrong = (values < 0) | (values >= num_classes)
     if wrong.any():
-        found = [f"{v} ({n} pixels)" for v, n in zip(values[wrong].tolist(), counts[wrong].tolist(), strict=True)]
+        found = [
+            f"{v} ({n} pixels)" for v, n in zip(values[wrong].tolist(), counts[wrong].tolist(), strict=True)
+        ]
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise MaskError(
             f"values {', '.join(found[:5])}{more} are not among the classes 0 to {num_classes - 1}",
@@ -68,7 +70,9 @@ def read_indices(path: Path | str) -> np.ndarray:
     path = Path(path)
     pixels = read_raw(path, expand_palette=False)
     if not (pixels == pixels[..., :1]).all():
-        raise MaskError("the mask is a colour picture", where=path, mend="save class numbers, one channel a pixel")
+        raise MaskError(
+            "the mask is a colour picture", where=path, mend="save class numbers, one channel a pixel"
+        )
     pixels = pixels[..., 0]
     if pixels.dtype.kind == "f":
         if not (np.isfinite(pixels).all() and (pixels == np.round(pixels)).all()):

@@ -86,7 +86,9 @@ def predict_folder(
         except ImageError as error:
             failures.append(error)
         except MemoryError:
-            failures.append(ImageError("the image does not fit into memory", where=job.image, mend="cut it up"))
+            failures.append(
+                ImageError("the image does not fit into memory", where=job.image, mend="cut it up")
+            )
         done(job)
     return failures
 

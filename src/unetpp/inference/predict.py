@@ -70,8 +70,13 @@ class Predictor:
         weight = window(tile, self.overlap)[..., None]
         total, weights = None, np.zeros((*padded.shape[:2], 1), np.float32)
         for first in range(0, len(places), self.batch):
-            chunk = [np.s_[top : top + tile[0], left : left + tile[1]] for top, left in places[first : first + self.batch]]
-            for place, p in zip(chunk, self.engine(np.stack([padded[place] for place in chunk])), strict=True):
+            chunk = [
+                np.s_[top : top + tile[0], left : left + tile[1]]
+                for top, left in places[first : first + self.batch]
+            ]
+            for place, p in zip(
+                chunk, self.engine(np.stack([padded[place] for place in chunk])), strict=True
+            ):
                 if total is None:
                     total = np.zeros((*padded.shape[:2], p.shape[-1]), np.float32)
                 total[place] += weight * p

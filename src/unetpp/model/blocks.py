@@ -66,7 +66,9 @@ def check_settings(config):
         or not all(side is None or _positive(side) for side in shape[:2]),
         "num_classes": not _positive(config["num_classes"]),
         "filters": not 2 <= len(filters) <= 6 or not all(map(_positive, filters)),
-        "inner_filters": not (config.get("inner_filters") in (None, "level") or _positive(config["inner_filters"])),
+        "inner_filters": not (
+            config.get("inner_filters") in (None, "level") or _positive(config["inner_filters"])
+        ),
         "dropout": not 0 <= config["dropout"] < 1,
         "normalization": config["normalization"] not in NORMALIZATIONS,
         "upsampling": config["upsampling"] not in UPSAMPLINGS,

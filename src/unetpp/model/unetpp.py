@@ -125,9 +125,7 @@ class UNetPP(keras.Model):
             )
             skips = [x[i, k] for k in range(j) if (i, k) in x]
             joined = layers.Concatenate(name=f"{name}_concat")([raised, *skips])
-            x[i, j] = block(
-                joined, width, inner_dropout=False, regularizer=regularizer, name=name, **options
-            )
+            x[i, j] = block(joined, width, inner_dropout=False, regularizer=regularizer, name=name, **options)
         return x
 
     def pruned(self, level):
@@ -142,7 +140,9 @@ class UNetPP(keras.Model):
         try:
             output = self.get_layer(f"head_{level}").output
         except ValueError:
-            have = [layer.name.removeprefix("head_") for layer in self.layers if layer.name.startswith("head_")]
+            have = [
+                layer.name.removeprefix("head_") for layer in self.layers if layer.name.startswith("head_")
+            ]
             raise SettingError(
                 f"level {level} has no head (levels with one: {', '.join(have)})",
                 mend="train with deep_supervision=True to prune",
@@ -189,7 +189,9 @@ class UNetPP(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean of the loss over the heads, plus the regularisation."""
         heads = y_pred if isinstance(y_pred, (list, tuple)) else [y_pred]
-        return sum(super(UNetPP, self).compute_loss(x, y, p, sample_weight, training) for p in heads) / len(heads)
+        return sum(super(UNetPP, self).compute_loss(x, y, p, sample_weight, training) for p in heads) / len(
+            heads
+        )
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """The metrics of the deepest head."""

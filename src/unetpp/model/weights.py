@@ -49,11 +49,14 @@ def resolve_class_weights(
         weights = list(class_weights)
     if len(weights) != num_classes:
         raise SettingError(
-            f"class_weights has {len(weights)} values for {num_classes} classes", mend="give one a class, background first"
+            f"class_weights has {len(weights)} values for {num_classes} classes",
+            mend="give one a class, background first",
         )
     for index, weight in enumerate(weights):
         if not isinstance(weight, (int, float, np.number)) or not math.isfinite(weight) or weight < 0:
-            raise SettingError(f"the class weight of class {index} is {weight!r}", mend="give a number from 0 on")
+            raise SettingError(
+                f"the class weight of class {index} is {weight!r}", mend="give a number from 0 on"
+            )
     if not any(weights):
         raise SettingError("all class weights are zero", mend="give at least one class a weight above zero")
     return tuple(float(weight) for weight in weights)
@@ -63,7 +66,9 @@ def _balanced(word, num_classes, counts):
     if word != "balanced":
         raise SettingError(f"class_weights cannot be {word!r}", mend='give numbers or "balanced"')
     if counts is None:
-        raise SettingError('class_weights="balanced" needs pixel counts', mend="give counts=[...], or numbers")
+        raise SettingError(
+            'class_weights="balanced" needs pixel counts', mend="give counts=[...], or numbers"
+        )
     total = sum(counts)
     return [total / (num_classes * count) if count else 0.0 for count in counts]
 
@@ -73,9 +78,15 @@ def _from_mapping(mapping, num_classes, class_names):
     by_index = {}
     for key, weight in mapping.items():
         index = names.index(key) if key in names else key
-        if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < num_classes:
+        if (
+            isinstance(index, bool)
+            or not isinstance(index, (int, np.integer))
+            or not 0 <= index < num_classes
+        ):
             known = ", ".join(map(repr, names)) if names else f"0 to {num_classes - 1}"
-            raise SettingError(f"class_weights names the unknown class {key!r}", mend=f"the classes are {known}")
+            raise SettingError(
+                f"class_weights names the unknown class {key!r}", mend=f"the classes are {known}"
+            )
         by_index[int(index)] = weight
     missing = [names[index] if names else index for index in range(num_classes) if index not in by_index]
     if missing:

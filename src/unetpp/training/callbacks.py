@@ -103,7 +103,16 @@ class Validate(keras.callbacks.Callback):
         best: labels of the held-out pictures by the best model.
     """
 
-    def __init__(self, plan: Plan, pictures: list[Picture], run: Path, average: Average, progress: Progress, budget: Budget, report: Report):
+    def __init__(
+        self,
+        plan: Plan,
+        pictures: list[Picture],
+        run: Path,
+        average: Average,
+        progress: Progress,
+        budget: Budget,
+        report: Report,
+    ):
         super().__init__()
         self.plan, self.pictures, self.run, self.average = plan, pictures, run, average
         self.progress, self.budget, self.report = progress, budget, report
@@ -123,7 +132,11 @@ class Validate(keras.callbacks.Callback):
             if value > progress.best:
                 progress.best = value
                 save_bundle(self.run / "model", describe(self.plan, self.model, progress, result), self.model)
-        row = {"epoch": epoch + 1, "seconds": round(progress.spent, 1), "loss": float(logs.get("loss", np.nan))}
+        row = {
+            "epoch": epoch + 1,
+            "seconds": round(progress.spent, 1),
+            "loss": float(logs.get("loss", np.nan)),
+        }
         row |= {"learning_rate": float(self.model.optimizer.learning_rate), "mean_iou": result["mean_iou"]}
         row |= {f"iou_{name}": figures["iou"] for name, figures in result["classes"].items()}
         # The TensorBoard callback reads the logs after this one.
@@ -144,7 +157,9 @@ class Validate(keras.callbacks.Callback):
     def score(self, labels: list[np.ndarray]) -> dict:
         """Scores pooled over the held-out pictures, at working size."""
         classes = self.plan.classes
-        total = sum(confusion(p.mask, found, len(classes)) for p, found in zip(self.pictures, labels, strict=True))
+        total = sum(
+            confusion(p.mask, found, len(classes)) for p, found in zip(self.pictures, labels, strict=True)
+        )
         return scores(total, classes, len(labels))
 
 
@@ -169,7 +184,9 @@ def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
         "validation_at_working_size": result,
     }
     settings = {name: value for name, value in model.get_config().items() if name != "name"}
-    return Bundle(plan.options.network, settings, plan.classes, plan.mean, plan.std, plan.long_side, origin=origin)
+    return Bundle(
+        plan.options.network, settings, plan.classes, plan.mean, plan.std, plan.long_side, origin=origin
+    )
 
 
 def write_history(history: list[dict], path: Path) -> None:

@@ -1,13 +1,13 @@
 """The training loop: build, compile, fit, validate, and keep the best in a run folder.
 
-    RUN/
-      model/              the bundle with the best averaged weights
-      plan.json           options, classes, normalisation
-      split.json          which images were trained on and which were held out
-      history.csv         a row an epoch
-      events/             the same for TensorBoard
-      checkpoints/        to resume from
-      validation/         image, truth and prediction of held-out images, side by side
+RUN/
+  model/              the bundle with the best averaged weights
+  plan.json           options, classes, normalisation
+  split.json          which images were trained on and which were held out
+  history.csv         a row an epoch
+  events/             the same for TensorBoard
+  checkpoints/        to resume from
+  validation/         image, truth and prediction of held-out images, side by side
 """
 
 import sys

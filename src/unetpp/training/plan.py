@@ -90,7 +90,9 @@ class Plan:
         return self.options.long_side or None
 
 
-def make_plan(samples: list[dataset.Sample], options: Options, classes: tuple[str, ...] | None = None) -> Plan:
+def make_plan(
+    samples: list[dataset.Sample], options: Options, classes: tuple[str, ...] | None = None
+) -> Plan:
     """Look at a data set and decide on the settings of a run.
 
     Args:
@@ -117,9 +119,7 @@ def make_plan(samples: list[dataset.Sample], options: Options, classes: tuple[st
     for name, count in zip(names, train_counts, strict=True):
         if not count:
             raise DatasetError(f"no training image shows the class {name}", mend="give --classes that occur")
-    weights = resolve_class_weights(
-        options.class_weights, len(names), class_names=names, counts=train_counts
-    )
+    weights = resolve_class_weights(options.class_weights, len(names), class_names=names, counts=train_counts)
     mean, std = dataset.normalisation(train, dataset.data_channels(samples))
     return Plan(options, names, weights, tuple(mean), tuple(std), tuple(train), tuple(validation))
 
@@ -147,7 +147,9 @@ def load_plan(run: Path) -> Plan:
         known = {f.name for f in fields(Plan)}
         return Plan(options, **{k: v for k, v in _tuples(settings).items() if k in known}, **sides)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise SettingError("there is no run to resume here", where=run, mend="start it without --resume") from error
+        raise SettingError(
+            "there is no run to resume here", where=run, mend="start it without --resume"
+        ) from error
 
 
 def _tuples(content: dict[str, Any]) -> dict[str, Any]:

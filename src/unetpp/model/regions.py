@@ -1,0 +1,75 @@
+"""What losses and regions are made of: truth, probabilities and weights of an image's pixels."""
+
+import numpy as np
+from keras import ops
+
+from unetpp.model.weights import resolve_class_weights
+
+EPSILON = 1e-7
+
+
+def mean_over_pixels(loss, y_true, y_pred, class_weights, ignore_index):
+    """sum(w l(p)) / sum(w), p the probability of the true class."""
+    y, p, valid = pixels(y_true, y_pred, ignore_index)
+    if p.shape[-1] == 1:
+        y, p = ops.concatenate([1 - y, y], -1), ops.concatenate([1 - p, p], -1)
+    w = weights(class_weights, y, valid)
+    p_true = ops.clip(ops.sum(y * p, -1), EPSILON, 1.0)
+    pixel_weights = ops.sum(y * ops.expand_dims(w, 1), -1) * valid[..., 0]
+    return weighted_mean(loss(p_true), pixel_weights)
+
+
+def mean_over_regions(score, y_true, y_pred, class_weights, ignore_index, *, empty=0.0):
+    """sum_c(w_c score_c) / sum_c(w_c) over the classes the image shows; `empty` if it shows none."""
+    tp, fp, fn, w = regions(y_true, y_pred, class_weights, ignore_index)
+    return weighted_mean(score(tp, fp, fn), w, empty)
+
+
+def regions(y_true, y_pred, class_weights, ignore_index):
+    """TP, FP, FN and the weight, 0 where absent, of each class: four of (B, C)."""
+    y, p, valid = pixels(y_true, y_pred, ignore_index)
+    w = weights(class_weights, y, valid)
+    y, p = y * valid, p * valid
+    tp, true = ops.sum(y * p, 1), ops.sum(y, 1)
+    return tp, ops.sum(p, 1) - tp, true - tp, w * ops.cast(true > 0, "float32")
+
+
+def weighted_mean(values, w, empty=0.0):
+    """sum(w v) / sum(w) along the last axis; `empty` where all w are 0."""
+    total = ops.sum(w, -1)
+    some = total > 0
+    return ops.where(some, ops.sum(w * values, -1) / ops.where(some, total, 1.0), empty)
+
+
+def pixels(y_true, y_pred, ignore_index):
+    """Truth and probabilities (B, N, C) and whether each pixel counts (B, N, 1), all float32."""
+    y_true, y_pred = ops.convert_to_tensor(y_true), ops.cast(y_pred, "float32")
+    classes = y_pred.shape[-1]
+    p = ops.reshape(y_pred, (ops.shape(y_pred)[0], -1, classes))
+    rows = ops.shape(p)[0]
+    one_hot = len(y_true.shape) == len(y_pred.shape) and classes > 1 and y_true.shape[-1] == classes
+    if one_hot:
+        y = ops.cast(ops.reshape(y_true, (rows, -1, classes)), "float32")
+        valid = ops.ones_like(y[..., :1]) if ignore_index is None else 1 - channel(y, ignore_index)
+        return y, p, valid
+    index = ops.cast(ops.reshape(y_true, (rows, -1, 1)), "float32")
+    valid = ops.ones_like(index) if ignore_index is None else ops.cast(index != ignore_index, "float32")
+    numbers = np.arange(1, 2) if classes == 1 else np.arange(classes)
+    return ops.cast(index == ops.cast(numbers, "float32"), "float32"), p, valid
+
+
+def channel(y, index):
+    """Channel `index` of (B, N, C), or zeros if there is none."""
+    return y[..., index : index + 1] if 0 <= index < y.shape[-1] else ops.zeros_like(y[..., :1])
+
+
+def weights(class_weights, y, valid):
+    """Weights by class, (1 or B, C): a single foreground channel stands for one class."""
+    classes = y.shape[-1]
+    if isinstance(class_weights, str) and class_weights == "balanced":
+        counts = ops.sum(y * valid, (0, 1), keepdims=False)
+        present = ops.cast(counts > 0, "float32")
+        w = present * ops.sum(counts) / (classes * ops.maximum(counts, 1.0))
+        return ops.expand_dims(w, 0)
+    resolved = resolve_class_weights(class_weights, classes) or (1.0,) * classes
+    return ops.convert_to_tensor([resolved], "float32")

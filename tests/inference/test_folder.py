@@ -1,0 +1,104 @@
+"""Which images inputs stand for, and what their outputs are called."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unetpp.data.images import read_image, write_png
+from unetpp.errors import ImageError, OutputError
+from unetpp.inference.folder import Job, _unique_names, find_jobs, predict_folder
+from unetpp.inference.predict import Predictor
+
+
+def halves(images):
+    """An engine that calls bright pixels class 1."""
+    return np.stack([1 - images[..., 0], images[..., 0]], axis=-1)
+
+
+PREDICTOR = Predictor(halves, (0.0,), (1.0,), multiple=8)
+
+
+def picture(path, value=255):
+    write_png(path, np.full((6, 9), value, np.uint8))
+    return path
+
+
+def test_sub_folders_are_mirrored(tmp_path):
+    picture(tmp_path / "in" / "a.png")
+    picture(tmp_path / "in" / "day 2" / "b.png")
+    assert [job.name for job in find_jobs([str(tmp_path / "in")])] == ["a", "day 2/b"]
+
+
+def test_a_file_named_twice_is_one_job(tmp_path):
+    path = picture(tmp_path / "a.png")
+    assert len(find_jobs([str(path), str(tmp_path), str(tmp_path / "*.png")])) == 1
+
+
+def test_inputs_of_the_same_name_get_outputs_of_their_own(tmp_path):
+    for name in ("x/a.png", "x/a.bmp", "y/a.png", "z/y/a.png"):
+        picture(tmp_path / name)
+    jobs = find_jobs([str(tmp_path / "x"), str(tmp_path / "y"), str(tmp_path / "z" / "y")])
+    assert predict_folder(jobs, PREDICTOR, tmp_path / "out") == []
+    assert len(list((tmp_path / "out" / "labels").rglob("*.png"))) == 4
+
+
+@given(st.lists(st.tuples(st.sampled_from("abA"), st.sampled_from([".png", ".jpg", ".PNG"]), st.sampled_from("xy")), min_size=1, max_size=12))
+def test_names_never_collide_whatever_the_inputs(parts):
+    found = {
+        Path("/") / str(k) / folder / f"{stem}{suffix}": Path(folder) / f"{stem}{suffix}"
+        for k, (stem, suffix, folder) in enumerate(parts)
+    }
+    names = [name.lower() for name in _unique_names(found)]
+    assert len(set(names)) == len(names) == len(parts)
+
+
+def test_one_bad_image_does_not_stop_the_rest(tmp_path):
+    picture(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"no image")
+    picture(tmp_path / "in" / "c.png", 0)
+    failures = predict_folder(find_jobs([str(tmp_path / "in")]), PREDICTOR, tmp_path / "out", probabilities=True)
+    assert [error.where.name for error in failures] == ["b.png"]
+    written = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file())
+    kinds = [f"{kind}/{stem}" for kind in ("labels", "overlays", "probabilities") for stem in ("a", "c")]
+    assert [name.rsplit(".", 1)[0] for name in written] == kinds
+
+
+def test_labels_are_class_indices_with_a_palette_at_the_image_s_own_size(tmp_path):
+    from PIL import Image
+
+    picture(tmp_path / "a.png")
+    predict_folder(find_jobs([str(tmp_path / "a.png")]), PREDICTOR, tmp_path / "out")
+    with Image.open(tmp_path / "out" / "labels" / "a.png") as labels:
+        assert labels.mode == "P"
+        np.testing.assert_array_equal(np.asarray(labels), np.ones((6, 9)))
+        assert labels.getpalette()[3:6] != [1, 1, 1]
+
+
+def test_probabilities_are_float16_one_plane_a_class(tmp_path):
+    import tifffile
+
+    picture(tmp_path / "a.png")
+    predict_folder(find_jobs([str(tmp_path / "a.png")]), PREDICTOR, tmp_path / "out", probabilities=True)
+    found = tifffile.imread(tmp_path / "out" / "probabilities" / "a.tif")
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, np.stack([np.zeros((6, 9)), np.ones((6, 9))]))
+
+
+def test_an_output_that_exists_is_kept_unless_overwriting(tmp_path):
+    jobs = [Job(picture(tmp_path / "a.png"), "a")]
+    kept = picture(tmp_path / "out" / "labels" / "a.png", 7)
+    with pytest.raises(OutputError, match="exists"):
+        predict_folder(jobs, PREDICTOR, tmp_path / "out")
+    assert read_image(kept).max() == 7
+    assert predict_folder(jobs, PREDICTOR, tmp_path / "out", overwrite=True) == []
+    assert read_image(kept).max() != 7
+
+
+@pytest.mark.parametrize("given_input", ["missing.png", "missing", "no*thing", "."])
+def test_an_input_without_images_is_refused(given_input, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ImageError):
+        find_jobs([given_input])

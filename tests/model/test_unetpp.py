@@ -1,0 +1,215 @@
+"""The network: its pinned arithmetic, its options, and that it is a Keras model like any other."""
+
+from collections import Counter
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from unetpp import UNet, UNetPP
+from unetpp.errors import SettingError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "unetpp_logits.npz"
+SMALL = {"filters": (4, 8, 16)}
+
+# (type, output height and width, output channels, parameters): how often, for a 512 x 512 x 512 input.
+ENCODER = [(512, 32), (256, 64), (128, 128), (64, 256), (32, 512)]
+# (height, width of the node, channels of the concatenation, channels of the node, channels from below)
+NESTED = [
+    (512, 64, 32, 64), (256, 96, 32, 128), (128, 160, 32, 256), (64, 512, 256, 512),
+    (512, 96, 32, 32), (256, 128, 32, 32), (128, 288, 128, 256),
+    (512, 128, 32, 32), (256, 192, 64, 128),
+    (512, 160, 32, 64),
+]  # fmt: skip
+
+
+def expected_rows():
+    """Every row of the default network's summary, from the definition alone."""
+    rows = Counter({("InputLayer", 512, 512, 0): 1, ("Conv2D", 512, 3, 32 * 3 + 3): 1})
+    inputs = 512
+    for level, (side, width) in enumerate(ENCODER):
+        add_block(rows, side, inputs, width, dropouts=1 if level == 4 else 2)
+        if level < 4:
+            rows["MaxPooling2D", side // 2, width, 0] += 1
+        inputs = width
+    for side, joined, width, below in NESTED:
+        rows["Conv2DTranspose", side, width, 4 * below * width + width] += 1
+        rows["Concatenate", side, joined, 0] += 1
+        add_block(rows, side, joined, width, dropouts=1)
+    return rows
+
+
+def add_block(rows, side, inputs, width, *, dropouts):
+    for channels in (inputs, width):
+        rows["Conv2D", side, width, 9 * channels * width + width] += 1
+    rows["BatchNormalization", side, width, 4 * width] += 2
+    rows["LeakyReLU", side, width, 0] += 2
+    rows["Dropout", side, width, 0] += dropouts
+
+
+def test_every_row_of_the_default_summary_is_as_defined():
+    unet = UNetPP((512, 512, 512))
+    rows = Counter()
+    for layer in unet.layers:
+        shape = layer.output.shape
+        assert shape[1] == shape[2]
+        rows[type(layer).__name__, shape[1], shape[3], layer.count_params()] += 1
+    assert rows == expected_rows()
+
+
+@pytest.mark.parametrize(
+    ("settings", "total"),
+    [
+        ({"input_shape": (512, 512, 512)}, 8_340_483),
+        ({}, 8_193_891),
+        ({"inner_filters": "level"}, 9_056_835),
+    ],
+)
+def test_parameters_are_as_published(settings, total):
+    assert UNetPP(**settings).count_params() == total
+
+
+def test_trainable_and_other_parameters_are_as_defined():
+    unet = UNetPP((512, 512, 512))
+    assert sum(int(np.prod(v.shape)) for v in unet.trainable_variables) == 8_333_827
+    assert sum(int(np.prod(v.shape)) for v in unet.non_trainable_variables if v.dtype == "float32") == 6_656
+
+
+def test_u_net_is_the_grid_without_its_inner_nodes():
+    nested, plain = UNetPP((32, 32, 3), **SMALL), UNet((32, 32, 3), **SMALL)
+    names = {layer.name for layer in plain.layers} - {"image"}
+    assert names < {layer.name for layer in nested.layers}
+    assert not any(name.startswith("x_0_1") for name in names)
+    assert plain.get_layer("x_0_2_concat").output.shape[-1] == 4 + 4
+
+
+def fixed_weights(model):
+    """Weights by a formula, the same on every backend."""
+    for k, variable in enumerate(model.trainable_variables + model.non_trainable_variables):
+        if variable.dtype == "float32":
+            wave = np.sin(np.arange(np.prod(variable.shape), dtype=np.float64) * 0.7 + k)
+            scale = 0.3 / np.sqrt(max(1, np.prod(variable.shape[:-1])))
+            offset = 1.0 if "gamma" in variable.path or "variance" in variable.path else 0.0
+            variable.assign((offset + scale * wave).reshape(variable.shape).astype(np.float32))
+    return model
+
+
+def fixed_images():
+    return np.sin(np.arange(2 * 32 * 48 * 3) * 0.05).reshape(2, 32, 48, 3).astype(np.float32)
+
+
+@pytest.mark.parametrize("network", [UNetPP, UNet])
+def test_outputs_of_fixed_weights_are_golden_on_every_backend(network):
+    model = fixed_weights(network((32, 48, 3), **SMALL))
+    found = np.asarray(model.predict(fixed_images(), verbose=0))
+    with np.load(GOLDEN) as golden:
+        np.testing.assert_allclose(found, golden[network.__name__], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_classes": 1},
+        {"inner_filters": "level"},
+        {"inner_filters": 6},
+        {"activation": "gelu"},
+        {"dropout": 0.0},
+        {"normalization": "group"},
+        {"normalization": None},
+        {"upsampling": "bilinear"},
+        {"filters": (4, 8)},
+        {"filters": (2, 2, 2, 2, 2, 2)},
+        {"kernel_regularizer": "l2"},
+        {"input_shape": (None, None, 2)},
+        {"input_shape": (45, 70, 2)},
+        {"deep_supervision": True},
+    ],
+)
+def test_every_option_builds_trains_and_serialises(settings, tmp_path):
+    settings = {"input_shape": (32, 64, 2), **SMALL, **settings}
+    model = UNetPP(**settings)
+    shape = [side or 64 for side in settings["input_shape"][:2]]
+    images = np.random.default_rng(0).normal(size=(2, *shape, 2)).astype(np.float32)
+    masks = np.random.default_rng(1).integers(0, max(2, settings.get("num_classes", 3)), (2, *shape))
+    model.compile()
+    history = model.fit(images, masks, epochs=1, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert {"dice", "iou"} < set(history)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.get_config() == model.get_config()
+    for a, b in zip(as_list(model.predict(images, verbose=0)), as_list(again.predict(images, verbose=0)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+        assert a.shape[:3] == images.shape[:3]
+
+
+def as_list(outputs):
+    return outputs if isinstance(outputs, list) else [outputs]
+
+
+def test_pruned_levels_share_weights_with_the_whole():
+    model = UNetPP((32, 32, 3), **SMALL, deep_supervision=True)
+    images = fixed_images()[:, :32, :32]
+    heads = model.predict(images, verbose=0)
+    for level in (1, 2):
+        pruned = model.pruned(level)
+        np.testing.assert_allclose(pruned.predict(images, verbose=0), heads[level - 1], atol=1e-6)
+    assert model.pruned(1).count_params() < model.pruned(2).count_params() < model.count_params()
+    assert model.pruned(1).get_layer("x_0_0_conv_a") is model.get_layer("x_0_0_conv_a")
+
+
+def test_a_level_without_a_head_is_refused():
+    with pytest.raises(SettingError, match="level 1 has no head"):
+        UNetPP((32, 32, 3), **SMALL).pruned(1)
+
+
+def test_probabilities_sum_to_one_in_float32_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = UNetPP((32, 32, 3), **SMALL)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    found = np.asarray(model.predict(fixed_images()[:, :32, :32], verbose=0))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"filters": (4,)}, "filters"),
+        ({"filters": (4,) * 7}, "filters"),
+        ({"filters": (4, 0, 4)}, "filters"),
+        ({"num_classes": 0}, "num_classes"),
+        ({"input_shape": (32, 32)}, "input_shape"),
+        ({"inner_filters": "wide"}, "inner_filters"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"normalization": "layer"}, "normalization"),
+        ({"upsampling": "nearest"}, "upsampling"),
+        ({"input_shape": (3, 32, 3)}, "too small"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(settings, named):
+    with pytest.raises(SettingError, match=named):
+        UNetPP(**{"input_shape": (32, 32, 3), **SMALL, **settings})
+
+
+def test_the_default_compile_weighs_by_class_index():
+    model = UNetPP((32, 32, 3), **SMALL)
+    model.compile()
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert float(model.optimizer.learning_rate) == pytest.approx(5e-4)
+    images = fixed_images()[:1, :32, :32]
+    p = np.asarray(model.predict(images, verbose=0), np.float64)
+    y = np.random.default_rng(3).integers(0, 3, (1, 32, 32))
+    weights, hot = np.array([1.0, 50.0, 70.0]), np.eye(3)[y]
+    pixel_weights = hot @ weights
+    crossentropy = -(pixel_weights * np.log((hot * p).sum(-1))).sum() / pixel_weights.sum()
+    tp, total_p, total_y = ((hot * p).sum((0, 1, 2)), p.sum((0, 1, 2)), hot.sum((0, 1, 2)))
+    iou = (tp + 1) / (total_p + total_y - tp + 1)
+    dice = (2 * tp + 1) / (total_p + total_y + 1)
+    expected = crossentropy - (weights * (np.log(iou) + np.log(dice))).sum() / weights.sum()
+    found = model.evaluate(images, y, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx(expected, rel=1e-4)
+    assert set(found) == {"loss", "dice", "iou"}

@@ -1,0 +1,102 @@
+"""A bundle is read back as it was saved, or refused by name."""
+
+import json
+
+import numpy as np
+import pytest
+
+from unetpp import UNet, UNetPP
+from unetpp.bundle import DESCRIPTION, FORMAT, WEIGHTS, Bundle, load_model, read_bundle, save_bundle
+from unetpp.errors import BundleError, OutputError
+
+
+def saved(folder, network=UNetPP, **settings):
+    model = network((None, None, 1), 2, filters=(4, 8), **settings)
+    config = {name: value for name, value in model.get_config().items() if name != "name"}
+    bundle = Bundle(network.__name__, config, ("nothing", "thing"), (0.25,), (0.5,), long_side=64)
+    return model, save_bundle(folder, bundle, model)
+
+
+@pytest.mark.parametrize("network", [UNetPP, UNet])
+def test_a_bundle_gives_back_the_model_and_its_description(network, tmp_path):
+    model, bundle = saved(tmp_path / "model", network)
+    again, rebuilt = load_model(tmp_path / "model")
+    assert again.classes == bundle.classes
+    assert (again.mean, again.std, again.long_side) == ((0.25,), (0.5,), 64)
+    assert type(rebuilt) is network
+    image = np.random.default_rng(0).random((1, 16, 32, 1), np.float32)
+    np.testing.assert_allclose(rebuilt.predict(image, verbose=0), model.predict(image, verbose=0), atol=1e-6)
+
+
+def test_a_run_folder_stands_for_its_model(tmp_path):
+    saved(tmp_path / "model")
+    assert read_bundle(tmp_path) == read_bundle(tmp_path / "model")
+
+
+def test_saving_again_replaces_the_bundle_and_leaves_nothing_else(tmp_path):
+    saved(tmp_path / "model")
+    model, _ = saved(tmp_path / "model")
+    _, rebuilt = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(rebuilt.get_weights()[0], model.get_weights()[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_bundle_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    saved(tmp_path / "model")
+    before = read_bundle(tmp_path)
+    monkeypatch.setattr(UNetPP, "save_weights", no_room)
+    with pytest.raises(OutputError, match="No space left"):
+        saved(tmp_path / "model")
+    assert read_bundle(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def no_room(*arguments, **options):
+    raise OSError(28, "No space left on device")
+
+
+def change(**values):
+    def apply(folder):
+        path = folder / DESCRIPTION
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return apply
+
+
+def truncate(name):
+    def apply(folder):
+        (folder / name).write_bytes((folder / name).read_bytes()[:100])
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (change(format=FORMAT + 1), "update unetpp"),
+        (change(format=None), "not a model's description"),
+        (change(network="os.system"), "damaged at network"),
+        (change(classes=[]), "damaged at classes"),
+        (change(mean=[float("nan")]), "damaged at mean"),
+        (change(std=[0.0]), "damaged at std"),
+        (change(std=[1.0, 1.0]), "damaged at std"),
+        (change(long_side=-3), "damaged at long_side"),
+        (change(settings={"filters": [4]}), "do not fit"),
+        (change(settings={"surprise": 1}), "do not fit"),
+        (change(sha256="0"), "weights are damaged"),
+        (truncate(DESCRIPTION), "cannot be read"),
+        (truncate(WEIGHTS), "weights are damaged"),
+        (lambda folder: (folder / WEIGHTS).unlink(), "weights are missing"),
+        (lambda folder: (folder / DESCRIPTION).unlink(), "no model is here"),
+    ],
+)
+def test_a_damaged_bundle_is_refused_by_name(damage, message, tmp_path):
+    saved(tmp_path / "model")
+    damage(tmp_path / "model")
+    with pytest.raises(BundleError, match=message):
+        load_model(tmp_path / "model")
+
+
+def test_a_missing_bundle_is_refused(tmp_path):
+    with pytest.raises(BundleError, match="no such folder"):
+        read_bundle(tmp_path / "nowhere")
