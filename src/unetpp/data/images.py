@@ -5,7 +5,7 @@ import os
 import secrets
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -207,7 +207,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             mend="make room, or choose another place",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_png(

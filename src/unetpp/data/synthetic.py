@@ -49,9 +49,9 @@ def draw(seed: int, size: tuple[int, int] = (256, 256)) -> tuple[np.ndarray, np.
     blue, green = np.zeros(size, np.float32), np.zeros(size, np.float32)
     add_ghosts(blue, rng)
     add_cells(blue, mask, rng)
-    add_debris(green, rng)
+    add_debris(blue, green, rng)
     add_bacteria(green, mask, rng)
-    focus = rng.uniform(0.3, 0.9)
+    focus = rng.uniform(0.3, 0.8)
     blue, green = gaussian_filter(blue, focus, truncate=3), gaussian_filter(green, focus, truncate=3)
     return expose(blue, green, rng), mask
 
@@ -115,7 +115,7 @@ def add_cell(
     """One cell: a slightly long disc, marked 1 in the mask, and the light it scatters.
 
     Args:
-        light: (H, W) float32, added to.
+        light: (H, W) float32, changed in place.
         mask: (H, W) uint8.
         place: row and column of the centre, in pixels.
         radius: half the longest diameter, in pixels.
@@ -134,11 +134,13 @@ def add_cell(
         distance = distance / (1 + bumps * wave.astype(np.float32) / 1.6)
     depth = radius - distance
     mask[window][depth >= 0] = 1
-    light[window] += rim * np.exp(-(((depth - 1.3 * sharp) / sharp) ** 2) / 2)
-    light[window] += 0.22 * rim * np.exp(-np.abs(depth) / glow)
-    light[window] += inside * (0.5 + 0.5 * np.tanh(depth))
+    own = rim * np.exp(-(((depth - 1.3 * sharp) / sharp) ** 2) / 2)
+    own += 0.17 * rim * np.exp(-np.abs(depth) / glow)
+    own += inside * (0.5 + 0.5 * np.tanh(depth))
     if core:
-        light[window] += 0.7 * rim * np.exp(-((distance / (0.25 * radius)) ** 2) / 2)
+        own += 0.7 * rim * np.exp(-((distance / (0.25 * radius)) ** 2) / 2)
+    # Rims that cross are a little brighter than one, not twice as bright.
+    light[window] = np.hypot(light[window], own)
 
 
 def polar(y: np.ndarray, x: np.ndarray, turn: float, squash: float) -> tuple[np.ndarray, np.ndarray]:
@@ -162,14 +164,16 @@ def offsets(shape: Size, corner: Place, place: Place) -> tuple[np.ndarray, np.nd
     return y, x
 
 
-def add_debris(light: np.ndarray, rng: np.random.Generator) -> None:
-    """Round specks, bright or dim, mostly small."""
-    for _ in range(rng.poisson(light.size / 65536 * rng.uniform(8, 50))):
+def add_debris(blue: np.ndarray, green: np.ndarray, rng: np.random.Generator) -> None:
+    """Round specks, bright or dim, mostly small; white, which is light of both layers."""
+    for _ in range(rng.poisson(blue.size / 65536 * rng.uniform(8, 50))):
         large = rng.random() < 0.05
-        place, radius = rng.uniform(0, 1, 2) * light.shape, rng.uniform(0.7, 1.7) + 1.3 * large
-        corner, window = cut(light.shape, place, 4 * radius + 1)
-        y, x = offsets(light[window].shape, corner, place)
-        light[window] += rng.uniform(25, 220) * np.exp(-(y**2 + x**2) / (2 * radius**2))
+        place, radius = rng.uniform(0, 1, 2) * blue.shape, rng.uniform(0.7, 1.7) + 1.3 * large
+        corner, window = cut(blue.shape, place, 4 * radius + 1)
+        y, x = offsets(blue[window].shape, corner, place)
+        speck = rng.uniform(12, 110) * np.exp(-(y**2 + x**2) / (2 * radius**2))
+        blue[window] += speck
+        green[window] += speck
 
 
 def add_bacteria(light: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> None:
@@ -177,7 +181,7 @@ def add_bacteria(light: np.ndarray, mask: np.ndarray, rng: np.random.Generator) 
     wanted, brightness = rng.uniform(0.015, 0.035) * mask.size, rng.uniform(120, 210)
     first = True
     while wanted > 0:
-        width, length = rng.uniform(4.2, 6.0), rng.uniform(35, 105)
+        width, length = rng.uniform(4.4, 6.0), rng.uniform(35, 105)
         length = min(length, max(wanted / width, 20))
         low, high = (0.3, 0.7) if first else (0.04, 0.96)
         line = centre_line(rng.uniform(low, high, 2) * mask.shape, length, rng)
@@ -207,7 +211,7 @@ def add_filament(
     window = tuple(map(slice, first, last))
     depth = depth[tuple(map(slice, first - corner, last - corner))]
     mask[window][depth >= 0] = 2
-    glow = 0.15 * np.exp(np.minimum(depth, 0) / 2)
+    glow = 0.12 * np.exp(np.minimum(depth, 0) / 2)
     light[window] += brightness * (0.5 + 0.5 * np.tanh(1.5 * depth) + glow) * (depth > radius - REACH)
 
 

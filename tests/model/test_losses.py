@@ -1,0 +1,270 @@
+"""Losses against their formulas in plain NumPy loops, and the properties that make them usable."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from unetpp.errors import SettingError
+from unetpp.model import losses
+from unetpp.model.weights import resolve_class_weights
+
+REGION = ["dice", "f1", "f_beta", "iou", "log_dice", "log_iou", "tversky", "generalised_dice", "lovasz"]
+PIXEL = ["crossentropy", "focal"]
+SMOOTH = [name for name in REGION if name != "lovasz"]
+
+
+def reference(name, y, p, weights, ignore=None, smooth=1.0):
+    """One image: y (N,) integers, p (N, C) float64; by loops over pixels and classes."""
+    keep = [i for i in range(len(y)) if y[i] != ignore]
+    classes = range(p.shape[1])
+    if name in PIXEL:
+        gamma = {"crossentropy": 0, "focal": 2}[name]
+        values = [(weights[y[i]], -((1 - p[i, y[i]]) ** gamma) * np.log(max(p[i, y[i]], 1e-7))) for i in keep]
+        return mean(values)
+    counts = []
+    for c in classes:
+        tp = sum(p[i, c] for i in keep if y[i] == c)
+        fp = sum(p[i, c] for i in keep if y[i] != c)
+        fn = sum(1 - p[i, c] for i in keep if y[i] == c)
+        counts.append((tp, fp, fn, sum(y[i] == c for i in keep)))
+    present = [c for c in classes if counts[c][3]]
+    if name == "generalised_dice":
+        v = {c: weights[c] / (counts[c][3] + smooth) ** 2 for c in present}
+        total = sum(v[c] * (2 * counts[c][0] + counts[c][1] + counts[c][2]) for c in present)
+        return 1 - sum(v[c] * 2 * counts[c][0] for c in present) / total if total else 0.0
+    if name == "lovasz":
+        return mean([(weights[c], lovasz_of_class(y[keep], p[keep], c)) for c in present])
+    values = {
+        "dice": lambda tp, fp, fn: 1 - (2 * tp + smooth) / (2 * tp + fp + fn + smooth),
+        "f1": lambda tp, fp, fn: 1 - (2 * tp + smooth) / (2 * tp + fp + fn + smooth),
+        "f_beta": lambda tp, fp, fn: 1 - (2 * tp + smooth) / (2 * tp + fp + fn + smooth),
+        "iou": lambda tp, fp, fn: 1 - (tp + smooth) / (tp + fp + fn + smooth),
+        "log_dice": lambda tp, fp, fn: -np.log((2 * tp + smooth) / (2 * tp + fp + fn + smooth)),
+        "log_iou": lambda tp, fp, fn: -np.log((tp + smooth) / (tp + fp + fn + smooth)),
+        "tversky": lambda tp, fp, fn: 1 - (tp + smooth) / (tp + 0.3 * fp + 0.7 * fn + smooth),
+    }[name]
+    return mean([(weights[c], values(*counts[c][:3])) for c in present])
+
+
+def lovasz_of_class(y, p, c):
+    """The extension of the Jaccard loss as its definition says: sets of the i worst pixels."""
+    truth = y == c
+    errors = np.where(truth, 1 - p[:, c], p[:, c])
+    order = np.argsort(-errors, kind="stable")
+
+    def jaccard_loss(wrong):
+        wrong = np.isin(np.arange(len(y)), wrong)
+        found = truth ^ wrong
+        return 1 - (truth & found).sum() / (truth | found).sum()
+
+    values = [jaccard_loss(order[:i]) for i in range(len(y) + 1)]
+    return sum(errors[order[i]] * (values[i + 1] - values[i]) for i in range(len(y)))
+
+
+def mean(weighted):
+    total = sum(w for w, _ in weighted)
+    return sum(w * v for w, v in weighted) / total if total else 0.0
+
+
+def draw(seed, classes=3, shape=(2, 4, 5)):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, classes, shape), rng.dirichlet(np.ones(classes), shape)
+
+
+def value(name, y, p, **options):
+    return np.asarray(losses.LOSSES[name].function(y, p.astype(np.float32), **options))
+
+
+def test_weights_go_by_class_index_not_by_dict_key():
+    y, p = draw(0)
+    by_index = value("crossentropy", y, p, class_weights={0: 1, 1: 50, 2: 70})
+    np.testing.assert_allclose(by_index, value("crossentropy", y, p, class_weights=[1, 50, 70]), rtol=1e-6)
+    keys = value("crossentropy", y, p, class_weights=[1, 2, 3])
+    assert np.abs(by_index - keys).min() > 1e-3
+    assert losses.weighted_loss("dice", {2: 70, 0: 1, 1: 50}).options["class_weights"] == (1, 50, 70)
+
+
+@pytest.mark.parametrize("name", PIXEL + REGION)
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10_000), weights=st.lists(st.sampled_from([0.0, 0.5, 1.0, 70.0]), min_size=3, max_size=3), ignore=st.sampled_from([None, 0, 2]))
+def test_each_loss_is_its_formula(name, seed, weights, ignore):
+    weights = weights if any(weights) else [1.0, 50.0, 70.0]
+    y, p = draw(seed)
+    expected = [reference(name, y[b].ravel(), p[b].reshape(-1, 3), weights, ignore) for b in range(2)]
+    found = value(name, y, p, class_weights=weights, ignore_index=ignore)
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+    one_hot = value(name, np.eye(3)[y], p, class_weights=weights, ignore_index=ignore)
+    np.testing.assert_allclose(one_hot, expected, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", PIXEL + REGION)
+def test_perfect_overlap_is_zero(name):
+    y, _ = draw(1)
+    np.testing.assert_allclose(value(name, y, np.eye(3)[y]), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dice", "f1", "f_beta", "iou", "tversky", "generalised_dice", "lovasz"])
+def test_disjoint_overlap_is_one(name):
+    y, _ = draw(2)
+    options = {"smooth": 1e-6} if name in SMOOTH else {}
+    np.testing.assert_allclose(value(name, y, np.eye(3)[(y + 1) % 3], **options), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", PIXEL + REGION)
+def test_absent_class_neither_helps_nor_harms(name):
+    rng = np.random.default_rng(3)
+    y, p = rng.integers(0, 2, (1, 6, 6)), rng.dirichlet(np.ones(2), (1, 6, 6))
+    with_third = np.concatenate([p, np.zeros((1, 6, 6, 1))], -1)
+    found = value(name, y, with_third, class_weights=[1, 50, 70])
+    np.testing.assert_allclose(found, value(name, y, p, class_weights=[1, 50]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PIXEL + REGION)
+def test_ignored_pixels_are_as_if_cut_out(name):
+    y, p = draw(4, shape=(1, 40))
+    marked = y.copy()
+    marked[:, 25:] = 255
+    found = value(name, marked, p, ignore_index=255)
+    np.testing.assert_allclose(found, value(name, y[:, :25], p[:, :25]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PIXEL + REGION)
+def test_one_image_s_loss_does_not_depend_on_its_batch(name):
+    y, p = draw(5, shape=(3, 4, 4))
+    alone = [value(name, y[b : b + 1], p[b : b + 1])[0] for b in range(3)]
+    np.testing.assert_allclose(value(name, y, p), alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [n for n in REGION if n != "generalised_dice"] + PIXEL)
+def test_a_foreground_probability_is_the_second_of_two_classes(name):
+    rng = np.random.default_rng(6)
+    y, p = rng.integers(0, 2, (2, 5, 5, 1)), rng.random((2, 5, 5, 1))
+    both = np.concatenate([1 - p, p], -1)
+    weights = {} if name in PIXEL else {"class_weights": [0, 1]}
+    np.testing.assert_allclose(value(name, y, p), value(name, y[..., 0], both, **weights), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PIXEL + REGION)
+@pytest.mark.parametrize("truth", [0, 1, "all"])
+@pytest.mark.parametrize("predicted", [0, 1, 2])
+def test_values_and_gradients_are_finite_at_the_extremes(name, truth, predicted):
+    y = np.zeros((1, 8, 8), np.int32) + truth if truth != "all" else np.arange(64).reshape(1, 8, 8) % 3
+    p = np.eye(3, dtype=np.float32)[np.full((1, 8, 8), predicted)]
+    found, slope = value_and_gradient(losses.LOSSES[name].function, y, p)
+    assert np.isfinite(found).all()
+    assert np.isfinite(slope).all()
+
+
+def value_and_gradient(function, y, p):
+    """The summed loss and its derivative by p, on whichever backend runs."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tensor = tf.Variable(p)
+        with tf.GradientTape() as tape:
+            found = ops.sum(function(y, tensor))
+        return found.numpy(), tape.gradient(found, tensor).numpy()
+    if backend == "jax":
+        import jax
+
+        found, slope = jax.value_and_grad(lambda q: ops.sum(function(y, q)))(p)
+        return np.asarray(found), np.asarray(slope)
+    import torch
+
+    tensor = torch.tensor(p, requires_grad=True)
+    found = ops.sum(function(y, tensor))
+    found.backward()
+    return found.detach().numpy(), tensor.grad.numpy()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", PIXEL + REGION)
+def test_half_precision_is_computed_in_float32(name, dtype):
+    y, p = draw(7)
+    half = ops.cast(p.astype(np.float32), dtype)
+    found = losses.LOSSES[name].function(y, half)
+    assert keras.backend.standardize_dtype(found.dtype) == "float32"
+    whole = value(name, y, np.asarray(ops.convert_to_numpy(ops.cast(half, "float32"))))
+    np.testing.assert_allclose(np.asarray(ops.convert_to_numpy(found)), whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PIXEL + REGION)
+def test_every_loss_is_serialisable(name):
+    loss = losses.get(name, class_weights=[1, 50, 70], ignore_index=255)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    y, p = draw(8)
+    assert type(again) is type(loss)
+    assert float(again(y, p)) == pytest.approx(float(loss(y, p)))
+
+
+def test_a_sum_is_the_sum_of_its_terms_and_serialisable():
+    y, p = draw(9)
+    total = losses.get("crossentropy + dice") + losses.LogIoU(class_weights=[1, 2, 3])
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(total))
+    expected = value("crossentropy", y, p) + value("dice", y, p) + value("log_iou", y, p, class_weights=[1, 2, 3])
+    assert float(total(y, p)) == pytest.approx(expected.mean(), rel=1e-5)
+    assert float(again(y, p)) == pytest.approx(expected.mean(), rel=1e-5)
+
+
+def test_balanced_weights_make_every_class_count_alike():
+    y, p = draw(10, shape=(1, 50))
+    counts = np.bincount(y.ravel(), minlength=3)
+    expected = value("crossentropy", y, p, class_weights=resolve_class_weights("balanced", 3, counts=counts))
+    np.testing.assert_allclose(value("crossentropy", y, p, class_weights="balanced"), expected, rtol=1e-5)
+
+
+def test_any_pixel_loss_is_weighted_by_the_true_class():
+    y, p = draw(11)
+    keras_own = losses.weighted_loss(keras.losses.categorical_crossentropy, [1, 50, 70])
+    found = keras_own(np.eye(3, dtype=np.float32)[y], p.astype(np.float32))
+    assert float(found) == pytest.approx(value("crossentropy", y, p, class_weights=[1, 50, 70]).mean(), rel=1e-4)
+
+
+def test_any_region_loss_is_weighted_by_class():
+    y, p = draw(12)
+
+    def volume_error(y_true, y_pred):
+        return ops.abs(ops.sum(ops.cast(y_true, "float32")) - ops.sum(y_pred))
+
+    errors = np.abs(np.eye(3)[y].sum((0, 1, 2)) - p.sum((0, 1, 2)))
+    found = losses.weighted_loss(volume_error, {"a": 1, "b": 0, "c": 3}, class_names=["a", "b", "c"])(y, p.astype("f4"))
+    assert float(found) == pytest.approx((errors[0] + 3 * errors[2]) / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1, 2], "2 values for 3 classes"),
+        ([1, -2, 3], "class 1 is -2"),
+        ([1, float("nan"), 3], "class 1 is nan"),
+        ([0, 0, 0], "all class weights are zero"),
+        ({0: 1, 1: 2}, "lacks class 2"),
+        ({0: 1, 1: 2, 5: 3}, "unknown class 5"),
+        ({"cell": 1, 1: 2, 2: 3}, "unknown class 'cell'"),
+        ("even", "cannot be 'even'"),
+        ("balanced", "needs pixel counts"),
+    ],
+)
+def test_weights_that_cannot_be_meant_are_refused_by_name(weights, message):
+    with pytest.raises(SettingError, match=message):
+        resolve_class_weights(weights, 3)
+
+
+def test_unknown_losses_and_options_are_refused_by_name():
+    with pytest.raises(SettingError, match=r"no loss 'dyce'.*dice"):
+        losses.get("crossentropy + dyce")
+    with pytest.raises(SettingError, match="no option 'gamma'"):
+        losses.Dice(gamma=2)
+
+
+def test_every_function_has_its_class_and_its_docstring():
+    for name, cls in losses.LOSSES.items():
+        assert getattr(losses, name) is cls.function
+        assert getattr(losses, cls.__name__) is cls
+        assert len(inspect.getdoc(cls)) > 20

@@ -1,0 +1,69 @@
+"""Metrics against scikit-learn, whole and in batches."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
+
+from unetpp.model import metrics
+
+PEERS = {"IoU": jaccard_score, "Dice": f1_score, "Precision": precision_score, "Recall": recall_score}
+
+
+def draw(seed, classes=3, shape=(4, 7, 9)):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, classes, shape), rng.dirichlet(np.ones(classes), shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_each_metric_is_scikit_learn_s_whole_or_in_batches(name):
+    y, p = draw(0)
+    expected = PEERS[name](y.ravel(), p.argmax(-1).ravel(), average=None)
+    for index in (None, 0, 1, 2):
+        metric = getattr(metrics, name)(3, class_index=index)
+        for batch in (slice(0, 1), slice(1, 4)):
+            metric.update_state(np.eye(3)[y[batch]] if index else y[batch], p[batch])
+        want = expected.mean() if index is None else expected[index]
+        assert float(metric.result()) == pytest.approx(want, abs=1e-6)
+        metric.reset_state()
+        assert float(metric.result()) == 0
+
+
+def test_a_class_absent_from_truth_and_prediction_is_left_out_of_the_mean():
+    y = np.array([[0, 0, 1, 1]])
+    p = np.eye(4, dtype=np.float32)[[[0, 1, 1, 1]]]
+    metric = metrics.IoU(4)
+    metric.update_state(y, p)
+    assert float(metric.result()) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_ignored_pixels_do_not_count():
+    y, p = draw(1)
+    y[:, 3:] = 255
+    metric, cut = metrics.Dice(3, ignore_index=255), metrics.Dice(3)
+    metric.update_state(y, p)
+    cut.update_state(y[:, :3], p[:, :3])
+    assert float(metric.result()) == pytest.approx(float(cut.result()))
+
+
+def test_a_single_channel_is_foreground_from_one_half_on():
+    metric = metrics.IoU(1)
+    metric.update_state(np.array([[[1], [1], [0], [0]]]), np.array([[[0.9], [0.2], [0.5], [0.1]]], np.float32))
+    assert float(metric.result()) == pytest.approx(1 / 3)
+
+
+def test_counts_stay_exact_beyond_float32():
+    metric = metrics.Recall(2)
+    zeros, right = np.zeros((1, 2**20), np.int32), np.eye(2, dtype=np.float32)[np.zeros((1, 2**20), int)]
+    for _ in range(20):
+        metric.update_state(zeros, right)
+    metric.update_state(np.zeros((1, 1), np.int32), right[:, :1])
+    counts = np.asarray(keras.ops.convert_to_numpy(metric.counts)).astype(np.int64)
+    assert counts[0, 0, 1] * metrics.UNIT + counts[0, 0, 0] == 20 * 2**20 + 1
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_every_metric_is_serialisable(name):
+    metric = getattr(metrics, name)(3, class_index=2, ignore_index=7, name="mine")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert again.get_config() == metric.get_config()
