@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -197,7 +198,7 @@ BAD_DATA = {
     "zero size": (zero_size, "unetpp: "),
     "NaN": (nan_image, "NaN or infinite"),
     "folder for a file": (folder_for_image, "without image"),
-    "too large": (replace_by("images", huge_header), "unetpp: "),
+    "too large": (replace_by("images", huge_header), "GB of memory"),
 }
 
 
@@ -297,4 +298,4 @@ def test_help_is_quick_and_loads_no_keras():
 def test_every_command_and_option_has_help():
     for command in cli.commands.values():
         assert command.help
-        assert all(option.help for option in command.params if hasattr(option, "help"))
+        assert all(option.help for option in command.params if isinstance(option, click.Option))

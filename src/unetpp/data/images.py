@@ -124,6 +124,8 @@ def image_size(path: Path | str) -> tuple[int, int]:
                     return page.imagelength, page.imagewidth
             with _open_picture(path) as picture:
                 width, height = picture.size
+                # Pillow decodes a whole PNG to find its orientation.
+                check_memory(height * width * len(picture.getbands()), path)
                 turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
                 return (width, height) if turned else (height, width)
     except UnetppError:

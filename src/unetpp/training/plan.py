@@ -52,6 +52,7 @@ class Options:
             "budget": self.budget is not None and self.budget <= 0,
             "epochs": self.epochs < 1,
             "network": self.network not in ("UNetPP", "UNet"),
+            "filters": not 2 <= len(self.filters) <= 6 or min(self.filters) < 1,
             "long_side": self.long_side < 0,
             "patch": self.patch < least or self.patch % least,
             "batch": self.batch < 1,

@@ -1,0 +1,212 @@
+"""Masks mean what they say; images and masks are paired without guessing and split without leaks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from unetpp.data.dataset import (
+    Sample,
+    count_pixels,
+    data_channels,
+    duplicate_groups,
+    find_samples,
+    infer_classes,
+    normalisation,
+    split,
+)
+from unetpp.data.images import write_png
+from unetpp.data.masks import mask_values, read_mask
+from unetpp.errors import DatasetError, MaskError
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "darkfield"
+
+
+def put(folder, *names, value=0, size=(6, 8)):
+    for name in names:
+        write_png(folder / name, np.full(size, value, np.uint8))
+
+
+def test_a_palette_mask_is_its_indices(tmp_path):
+    indices = np.array([[0, 1, 2]], np.uint8)
+    write_png(tmp_path / "m.png", indices, palette=((9, 9, 9), (200, 0, 0), (0, 200, 0)))
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", 3), indices)
+
+
+def test_zero_and_255_mean_two_classes_only(tmp_path):
+    put(tmp_path, "m.png", value=255)
+    assert read_mask(tmp_path / "m.png", 2).max() == 1
+    with pytest.raises(MaskError, match=r"255 \(48 pixels\)"):
+        read_mask(tmp_path / "m.png", 3)
+
+
+def test_three_equal_channels_are_one_and_colours_are_refused(tmp_path):
+    grey = np.repeat(np.array([[[0], [1]]], np.uint8), 3, -1)
+    write_png(tmp_path / "grey.png", grey)
+    assert mask_values(tmp_path / "grey.png") == {0: 1, 1: 1}
+    write_png(tmp_path / "colour.png", np.array([[[1, 2, 3]]], np.uint8))
+    with pytest.raises(MaskError, match="colour picture"):
+        read_mask(tmp_path / "colour.png", 3)
+
+
+def test_stray_values_are_named_with_their_pixels(tmp_path):
+    mask = np.zeros((5, 5), np.uint8)
+    mask[0, :3], mask[1, 0] = 7, 200
+    write_png(tmp_path / "m.png", mask)
+    with pytest.raises(MaskError, match=r"7 \(3 pixels\), 200 \(1 pixels\).*0 to 2"):
+        read_mask(tmp_path / "m.png", 3)
+
+
+def test_formats_are_mixed_and_sub_folders_mirrored(tmp_path):
+    put(tmp_path / "images", "a.png", "day/b.bmp", "c.tif")
+    put(tmp_path / "masks", "a.png", "day/b.png", "c.bmp", ".hidden.png")
+    assert [sample.stem for sample in find_samples(tmp_path)] == ["a", "c", "day/b"]
+
+
+def test_masks_lie_side_by_side_with_a_suffix(tmp_path):
+    put(tmp_path, "a.png", "a_mask.png", "b.png", "b_mask.png")
+    assert [(s.image.name, s.mask.name) for s in find_samples(tmp_path)] == [
+        ("a.png", "a_mask.png"),
+        ("b.png", "b_mask.png"),
+    ]
+
+
+def test_two_folders_are_given(tmp_path):
+    put(tmp_path / "x", "a.png")
+    put(tmp_path / "y", "a_truth.png")
+    found = find_samples(tmp_path, images=tmp_path / "x", masks=tmp_path / "y", mask_suffix="_truth")
+    assert [sample.stem for sample in found] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "message"),
+    [
+        (["a.png"], [], "1 image without mask"),
+        ([], ["a.png"], "no images"),
+        (["a.png"], ["a.png", "b.png", "c.png"], r"2 masks without image \(b.png, c.png\)"),
+        (["a.png", "a.bmp"], ["a.png"], "same stem"),
+    ],
+)
+def test_what_cannot_be_paired_is_refused_by_name(images, masks, message, tmp_path):
+    for kind, names in (("images", images), ("masks", masks)):
+        (tmp_path / kind).mkdir()
+        put(tmp_path / kind, *names)
+    with pytest.raises(DatasetError, match=message):
+        find_samples(tmp_path)
+
+
+def test_a_folder_without_masks_is_refused(tmp_path):
+    put(tmp_path, "a.png")
+    with pytest.raises(DatasetError, match="no masks are here"):
+        find_samples(tmp_path)
+    with pytest.raises(DatasetError, match="no such folder"):
+        find_samples(tmp_path / "nowhere")
+
+
+def samples_with(tmp_path, values):
+    for k, value in enumerate(values):
+        put(tmp_path / "images", f"{k}.png", value=50 + k)
+        put(tmp_path / "masks", f"{k}.png", value=value)
+    return find_samples(tmp_path)
+
+
+def test_classes_are_counted_where_they_are_not_named(tmp_path):
+    assert infer_classes(samples_with(tmp_path, [0, 1, 2])) == ("background", "class_1", "class_2")
+    assert infer_classes([], ["nothing", "cell"]) == ("nothing", "cell")
+
+
+def test_values_with_gaps_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r"0, 1, 7, not 0, 1, 2.*--classes"):
+        infer_classes(samples_with(tmp_path, [0, 1, 7]))
+
+
+def test_pixels_are_counted_image_by_image(tmp_path):
+    np.testing.assert_array_equal(count_pixels(samples_with(tmp_path, [0, 2]), 3), [[48, 0, 0], [0, 0, 48]])
+
+
+def test_normalisation_is_mean_and_deviation_over_all_pixels(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (3, 10, 12, 3), np.uint8)
+    for k in range(3):
+        write_png(tmp_path / "images" / f"{k}.png", pixels[k])
+        put(tmp_path / "masks", f"{k}.png", size=(10, 12))
+    samples = find_samples(tmp_path)
+    mean, std = normalisation(samples, data_channels(samples))
+    np.testing.assert_allclose(mean, pixels.mean((0, 1, 2)) / 255, rtol=1e-5)
+    np.testing.assert_allclose(std, pixels.std((0, 1, 2)) / 255, rtol=1e-5)
+
+
+def test_a_constant_channel_has_deviation_one(tmp_path):
+    put(tmp_path / "images", "a.png", value=51)
+    put(tmp_path / "masks", "a.png")
+    assert normalisation(find_samples(tmp_path), 1)[1] == (1.0,)
+
+
+def textured(seed):
+    from scipy.ndimage import gaussian_filter
+
+    noise = gaussian_filter(np.random.default_rng(seed).normal(size=(60, 80)), 6)
+    return ((noise - noise.min()) / np.ptp(noise) * 255).astype(np.uint8)
+
+
+def test_the_same_scene_in_another_size_is_a_duplicate(tmp_path):
+    for k in range(8):
+        write_png(tmp_path / "images" / f"{k}.png", textured(k))
+    Image.fromarray(textured(3)).resize((120, 90)).save(tmp_path / "images" / "again.png")
+    for path in (tmp_path / "images").iterdir():
+        put(tmp_path / "masks", path.name)
+    samples = find_samples(tmp_path)
+    groups = dict(zip([sample.stem for sample in samples], duplicate_groups(samples), strict=True))
+    assert groups["again"] == groups["3"]
+    assert len(set(groups.values())) == 8
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real micrographs are not part of the project")
+def test_the_micrographs_that_occur_twice_are_found():
+    samples = find_samples(REAL)
+    groups = dict(zip([sample.stem for sample in samples], duplicate_groups(samples), strict=True))
+    assert groups["071"] == groups["073"]
+    assert groups["263"] == groups["331"]
+    assert len(set(groups.values())) > 280
+
+
+@given(
+    presence=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60),
+    share=st.floats(0.05, 0.5),
+    seed=st.integers(0, 99),
+    group_of=st.integers(1, 5),
+)
+def test_splits_are_whole_disjoint_repeatable_and_keep_groups(presence, share, seed, group_of):
+    samples = [Sample(f"{k:03}", Path("i"), Path("m")) for k in range(len(presence))]
+    counts = np.array([(1, *row) for row in presence])
+    groups = [min(k // group_of, (len(samples) - 2) // group_of + 1) for k in range(len(samples))]
+    if len(set(groups)) < 2:
+        with pytest.raises(DatasetError, match="cannot be split"):
+            split(samples, counts, validation=share, seed=seed, groups=groups)
+        return
+    train, held = split(samples, counts, validation=share, seed=seed, groups=groups)
+    assert train
+    assert held
+    assert sorted([*train, *held], key=lambda s: s.stem) == samples
+    sides = {groups[samples.index(s)] for s in train} & {groups[samples.index(s)] for s in held}
+    assert not sides
+    order = np.random.default_rng(1).permutation(len(samples))
+    again = split([samples[k] for k in order], counts[order], validation=share, seed=seed, groups=[groups[k] for k in order])
+    assert again == (train, held)
+
+
+def test_both_sides_show_the_classes_alike():
+    samples = [Sample(f"{k:03}", Path("i"), Path("m")) for k in range(200)]
+    counts = np.array([(1, k % 2, k % 5 == 0) for k in range(200)])
+    _, held = split(samples, counts, validation=0.2)
+    shown = np.array([counts[int(s.stem)] for s in held])
+    assert len(held) == pytest.approx(40, abs=2)
+    np.testing.assert_allclose(shown.mean(0), counts.mean(0), atol=0.06)
+
+
+def test_one_image_alone_is_refused():
+    with pytest.raises(DatasetError, match="cannot be split"):
+        split([Sample("a", Path("i"), Path("m"))], np.ones((1, 2)))

@@ -1,0 +1,180 @@
+"""Pixels come back as they were written by others, and no file can do harm."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from unetpp.data.images import as_float, atomic_path, image_size, read_image, to_channels, write_png
+from unetpp.errors import ImageError, OutputError, UnetppError
+
+
+def random_pixels(shape, dtype=np.uint8, seed=0):
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        return rng.normal(size=shape).astype(dtype)
+    return rng.integers(0, np.iinfo(dtype).max, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".webp", ".tif"])
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1)])
+def test_lossless_formats_give_back_their_pixels(suffix, mode, channels, tmp_path):
+    pixels = random_pixels((13, 17, 3))[..., : 3 if mode == "RGB" else 1]
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(pixels.squeeze()).save(path, **({"lossless": True} if suffix == ".webp" else {}))
+    found = read_image(path)
+    assert image_size(path) == (13, 17)
+    if suffix == ".webp" and mode == "L":
+        found = to_channels(found, 1)
+    np.testing.assert_array_equal(found, pixels)
+
+
+def test_a_jpeg_is_close_to_its_pixels(tmp_path):
+    pixels = np.tile(np.arange(0, 240, 4, np.uint8)[:, None, None], (1, 40, 3))
+    Image.fromarray(pixels).save(tmp_path / "image.JPG", quality=95)
+    assert np.abs(read_image(tmp_path / "image.JPG").astype(int) - pixels).max() < 6
+
+
+def test_sixteen_bit_png_stays_sixteen_bit(tmp_path):
+    pixels = random_pixels((9, 11), np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "deep.png")
+    found = read_image(tmp_path / "deep.png")
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found[..., 0], pixels)
+
+
+def test_a_palette_becomes_its_colours(tmp_path):
+    write_png(tmp_path / "p.png", np.array([[0, 1]], np.uint8), palette=((1, 2, 3), (200, 100, 50)))
+    np.testing.assert_array_equal(read_image(tmp_path / "p.png"), [[(1, 2, 3), (200, 100, 50)]])
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGBA", 3), ("LA", 1)])
+def test_alpha_is_dropped(mode, channels, tmp_path):
+    Image.fromarray(random_pixels((6, 7, 4))).convert(mode).save(tmp_path / "alpha.png")
+    assert read_image(tmp_path / "alpha.png").shape == (6, 7, channels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation, tmp_path):
+    pixels = random_pixels((6, 9, 3))
+    stored = Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "turned.png", exif=exif)
+    # The EXIF standard: where row 0 and column 0 of what is stored lie in what is seen.
+    seen = {
+        1: pixels, 2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1],
+        5: pixels.swapaxes(0, 1), 6: np.rot90(pixels, -1), 7: pixels[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(pixels),
+    }[orientation]  # fmt: skip
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), seen)
+    assert image_size(tmp_path / "turned.png") == seen.shape[:2]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 16])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("planar", [False, True])
+def test_tiff_channels_are_read_however_they_are_stored(channels, dtype, planar, tmp_path):
+    pixels = random_pixels((8, 10, channels), dtype)
+    stored = np.moveaxis(pixels, -1, 0) if planar else pixels
+    axes = {"axes": "CYX" if planar else "YXS"}
+    options = {"photometric": "minisblack", "planarconfig": None if planar or channels == 1 else "contig"}
+    tifffile.imwrite(tmp_path / "c.tif", stored, metadata=axes, **options)
+    found = read_image(tmp_path / "c.tif")
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, pixels)
+    assert image_size(tmp_path / "c.tif") == (8, 10)
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "deflate", "jpeg", "packbits"])
+def test_compressed_tiff_is_read(compression, tmp_path):
+    pixels = np.full((32, 32, 3), 90, np.uint8)
+    tifffile.imwrite(tmp_path / "c.tif", pixels, compression=compression, photometric="rgb")
+    assert np.abs(read_image(tmp_path / "c.tif").astype(int) - 90).max() <= 2
+
+
+def test_white_is_zero_tiff_is_inverted(tmp_path):
+    pixels = random_pixels((5, 6))
+    tifffile.imwrite(tmp_path / "w.tif", pixels, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "w.tif")[..., 0], 255 - pixels)
+
+
+def test_a_stack_is_refused_with_its_planes(tmp_path):
+    tifffile.imwrite(tmp_path / "z.tif", random_pixels((5, 8, 8)), metadata={"axes": "ZYX"}, photometric="minisblack")
+    with pytest.raises(ImageError, match="stack of 5 planes"):
+        read_image(tmp_path / "z.tif")
+
+
+def test_more_channels_than_sixteen_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "c.tif", random_pixels((17, 8, 8)), metadata={"axes": "CYX"}, photometric="minisblack")
+    with pytest.raises(ImageError, match="17 channels"):
+        read_image(tmp_path / "c.tif")
+
+
+def encoded(suffix):
+    buffer = io.BytesIO()
+    pixels = random_pixels((20, 20, 3))
+    if suffix == ".tif":
+        tifffile.imwrite(buffer, pixels, photometric="rgb", compression="zlib")
+    else:
+        Image.fromarray(pixels).save(buffer, format=Image.registered_extensions()[suffix])
+    return buffer.getvalue()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), suffix=st.sampled_from([".png", ".jpg", ".bmp", ".webp", ".tif"]))
+def test_no_damage_to_a_file_brings_more_than_an_image_error(data, suffix, tmp_path):
+    content = bytearray(encoded(suffix))
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=8)):
+        content[place] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))]
+    path = tmp_path / f"damaged{suffix}"
+    path.write_bytes(bytes(content))
+    for reader in (read_image, image_size):
+        try:
+            found = reader(path)
+        except UnetppError as error:
+            assert str(path) in str(error)
+        else:
+            assert len(found) >= 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tif"])
+def test_half_a_file_is_refused(suffix, tmp_path):
+    content = encoded(suffix)
+    (tmp_path / f"half{suffix}").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ImageError, match=f"half{suffix}: the image is damaged"):
+        read_image(tmp_path / f"half{suffix}")
+
+
+def test_sixteen_and_eight_bit_share_a_scale():
+    assert as_float(np.array([255], np.uint8)) == as_float(np.array([65535], np.uint16)) == 1
+    assert as_float(np.array([-3.5], np.float32)) == -3.5
+
+
+def test_channels_are_never_guessed():
+    grey = random_pixels((4, 5, 1))
+    np.testing.assert_array_equal(to_channels(grey, 3), np.concatenate([grey] * 3, -1))
+    np.testing.assert_array_equal(to_channels(to_channels(grey, 3), 1), grey)
+    for have, want in ((3, 1), (3, 4), (4, 3), (2, 1)):
+        with pytest.raises(ImageError, match=f"{have} channels.* {want}"):
+            to_channels(random_pixels((4, 5, have)), want)
+
+
+def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(OutputError, match="No space left"), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_the_way_of_a_folder_is_an_output_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError), atomic_path(tmp_path / "file" / "below.txt") as temporary:
+        temporary.write_text("x")
