@@ -112,7 +112,7 @@ def read_bundle(path: Path) -> Bundle:
         BundleError: if it is missing, damaged, or from a newer version.
     """
     where = find_bundle(path) / DESCRIPTION
-    damaged = {"where": where, "mend": "copy the model again, or train it again"}
+    damaged: dict[str, Any] = {"where": where, "mend": "copy the model again, or train it again"}
     try:
         content = json.loads(where.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

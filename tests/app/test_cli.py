@@ -3,9 +3,11 @@
 import csv
 import json
 import shutil
+import struct
 import subprocess
 import sys
 import time
+import zlib
 
 import click
 import numpy as np
@@ -67,7 +69,11 @@ def first(folder):
 
 
 def test_a_run_leaves_model_history_split_events_and_pictures(trained):
-    assert json.loads((trained / "model" / DESCRIPTION).read_text())["classes"] == ["background", "blood_cell", "bacteria"]
+    assert json.loads((trained / "model" / DESCRIPTION).read_text())["classes"] == [
+        "background",
+        "blood_cell",
+        "bacteria",
+    ]
     with (trained / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1"]
@@ -86,7 +92,10 @@ def test_scores_are_those_of_the_labels_that_predict_writes(trained, data, tmp_p
     truth = np.concatenate([pixels(p).ravel() for p in sorted((data / "masks").iterdir())])
     found = np.concatenate([pixels(p).ravel() for p in sorted((tmp_path / "out" / "labels").iterdir())])
     for index, name in enumerate(("background", "blood_cell", "bacteria")):
-        both, either = ((truth == index) & (found == index)).sum(), ((truth == index) | (found == index)).sum()
+        both, either = (
+            ((truth == index) & (found == index)).sum(),
+            ((truth == index) | (found == index)).sum(),
+        )
         assert scores["classes"][name]["iou"] == pytest.approx(both / either)
         assert scores["classes"][name]["support"] == (truth == index).sum()
     assert scores["accuracy"] == pytest.approx((truth == found).mean())
@@ -143,9 +152,6 @@ def replace_by(kind, content):
 
 def huge_header(path):
     """A PNG whose header claims a million pixels a side."""
-    import struct
-    import zlib
-
     header = struct.pack(">IIBBBBB", 1_000_000, 1_000_000, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
     packed = [struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks]
@@ -165,7 +171,10 @@ def zero_size(data):
     path = first(data / "images")
     path.unlink()
     # A bitmap of no width and no height.
-    path.with_suffix(".bmp").write_bytes(b"BM" + (54).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little") + (40).to_bytes(4, "little") + bytes(8) + b"\1\0\x18\0" + bytes(24))
+    header = struct.pack("<2sIHHI", b"BM", 54, 0, 0, 54) + struct.pack(
+        "<IiiHHIIiiII", 40, 0, 0, 1, 24, *[0] * 6
+    )
+    path.with_suffix(".bmp").write_bytes(header)
 
 
 def folder_for_image(data):
@@ -188,7 +197,7 @@ def other_size(data):
 
 BAD_DATA = {
     "no images": (lambda data: [empty(data / kind) for kind in ("images", "masks")], "no images are here"),
-    "image without mask": (lambda data: first(data / "masks").unlink(), ["1 image without mask", "0000"]),
+    "image without mask": (lambda data: first(data / "masks").unlink(), "1 image without mask"),
     "mask without image": (lambda data: first(data / "images").unlink(), ["1 mask without image"]),
     "sizes differ": (other_size, ["10 x 12", "56 x 40"]),
     "stray values": (stray_values, ["9 (6 pixels)", "classes 0 to 2"]),
@@ -206,9 +215,17 @@ BAD_DATA = {
 def test_bad_data_is_refused_in_one_line_and_nothing_is_written(case, copy, tmp_path, capsys):
     spoil, saying = BAD_DATA[case]
     spoil(copy)
-    if case == "image without mask":
-        saying = ["1 image without mask"]
-    refuses(capsys, "train", copy, "--out", tmp_path / "run", *FAST, "--classes", "background,blood_cell,bacteria", saying=saying)
+    refuses(
+        capsys,
+        "train",
+        copy,
+        "--out",
+        tmp_path / "run",
+        *FAST,
+        "--classes",
+        "background,blood_cell,bacteria",
+        saying=saying,
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -222,7 +239,12 @@ def test_bad_data_is_refused_in_evaluation(case, trained, copy, tmp_path, capsys
 
 @pytest.mark.parametrize(
     ("content", "saying"),
-    [(b"", "empty"), (b"\x89PNG\r\n\x1a\n", "damaged"), (huge_header(None), "memory"), (b"\0" * 500, "damaged")],
+    [
+        (b"", "empty"),
+        (b"\x89PNG\r\n\x1a\n", "damaged"),
+        (huge_header(None), "memory"),
+        (b"\0" * 500, "damaged"),
+    ],
 )
 def test_bad_images_are_refused_in_prediction(content, saying, trained, tmp_path, capsys):
     path = tmp_path / "image.png"
@@ -240,13 +262,23 @@ def test_a_model_from_a_newer_version_is_refused(trained, data, tmp_path, capsys
     model = shutil.copytree(trained / "model", tmp_path / "model")
     text = (model / DESCRIPTION).read_text().replace('"format": 1', '"format": 99')
     (model / DESCRIPTION).write_text(text)
-    refuses(capsys, "predict", model, data / "images", "--out", tmp_path / "out", saying=["format 99", "update"])
+    refuses(
+        capsys, "predict", model, data / "images", "--out", tmp_path / "out", saying=["format 99", "update"]
+    )
 
 
 def test_outputs_that_exist_are_kept(trained, data, tmp_path, capsys):
     refuses(capsys, "train", data, "--out", trained, *FAST, saying=["not empty", "--overwrite"])
     assert run("predict", trained, data / "images", "--out", tmp_path / "out") == 0
-    refuses(capsys, "predict", trained, data / "images", "--out", tmp_path / "out", saying=["exists", "--overwrite"])
+    refuses(
+        capsys,
+        "predict",
+        trained,
+        data / "images",
+        "--out",
+        tmp_path / "out",
+        saying=["exists", "--overwrite"],
+    )
     assert run("predict", trained, data / "images", "--out", tmp_path / "out", "--overwrite") == 0
     (tmp_path / "scores.json").write_text("mine")
     refuses(capsys, "evaluate", trained, data, "--json", tmp_path / "scores.json", saying="exists")

@@ -194,7 +194,13 @@ def test_splits_are_whole_disjoint_repeatable_and_keep_groups(presence, share, s
     sides = {groups[samples.index(s)] for s in train} & {groups[samples.index(s)] for s in held}
     assert not sides
     order = np.random.default_rng(1).permutation(len(samples))
-    again = split([samples[k] for k in order], counts[order], validation=share, seed=seed, groups=[groups[k] for k in order])
+    again = split(
+        [samples[k] for k in order],
+        counts[order],
+        validation=share,
+        seed=seed,
+        groups=[groups[k] for k in order],
+    )
     assert again == (train, held)
 
 

@@ -103,13 +103,17 @@ def test_white_is_zero_tiff_is_inverted(tmp_path):
 
 
 def test_a_stack_is_refused_with_its_planes(tmp_path):
-    tifffile.imwrite(tmp_path / "z.tif", random_pixels((5, 8, 8)), metadata={"axes": "ZYX"}, photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "z.tif", random_pixels((5, 8, 8)), metadata={"axes": "ZYX"}, photometric="minisblack"
+    )
     with pytest.raises(ImageError, match="stack of 5 planes"):
         read_image(tmp_path / "z.tif")
 
 
 def test_more_channels_than_sixteen_are_refused(tmp_path):
-    tifffile.imwrite(tmp_path / "c.tif", random_pixels((17, 8, 8)), metadata={"axes": "CYX"}, photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "c.tif", random_pixels((17, 8, 8)), metadata={"axes": "CYX"}, photometric="minisblack"
+    )
     with pytest.raises(ImageError, match="17 channels"):
         read_image(tmp_path / "c.tif")
 

@@ -45,7 +45,13 @@ def test_inputs_of_the_same_name_get_outputs_of_their_own(tmp_path):
     assert len(list((tmp_path / "out" / "labels").rglob("*.png"))) == 4
 
 
-@given(st.lists(st.tuples(st.sampled_from("abA"), st.sampled_from([".png", ".jpg", ".PNG"]), st.sampled_from("xy")), min_size=1, max_size=12))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abA"), st.sampled_from([".png", ".jpg", ".PNG"]), st.sampled_from("xy")),
+        min_size=1,
+        max_size=12,
+    )
+)
 def test_names_never_collide_whatever_the_inputs(parts):
     found = {
         Path("/") / str(k) / folder / f"{stem}{suffix}": Path(folder) / f"{stem}{suffix}"
@@ -59,9 +65,13 @@ def test_one_bad_image_does_not_stop_the_rest(tmp_path):
     picture(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "b.png").write_bytes(b"no image")
     picture(tmp_path / "in" / "c.png", 0)
-    failures = predict_folder(find_jobs([str(tmp_path / "in")]), PREDICTOR, tmp_path / "out", probabilities=True)
+    failures = predict_folder(
+        find_jobs([str(tmp_path / "in")]), PREDICTOR, tmp_path / "out", probabilities=True
+    )
     assert [error.where.name for error in failures] == ["b.png"]
-    written = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file())
+    written = sorted(
+        p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()
+    )
     kinds = [f"{kind}/{stem}" for kind in ("labels", "overlays", "probabilities") for stem in ("a", "c")]
     assert [name.rsplit(".", 1)[0] for name in written] == kinds
 

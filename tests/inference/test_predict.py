@@ -53,7 +53,9 @@ def test_the_long_side_is_scaled_for_the_network_and_back():
         sizes.append(images.shape[1:3])
         return pointwise(images)
 
-    found = Predictor(engine, (0.0,), (1.0,), long_side=64, multiple=32, tile=64)(np.zeros((300, 200, 1), np.uint8))
+    found = Predictor(engine, (0.0,), (1.0,), long_side=64, multiple=32, tile=64)(
+        np.zeros((300, 200, 1), np.uint8)
+    )
     assert sizes == [(64, 64)]
     assert found.shape == (300, 200, 2)
 

@@ -1,5 +1,7 @@
 """Tiles cover every pixel, and blending is an average."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def test_tiles_cover_an_axis_from_end_to_end_with_the_overlap_asked_for(tile, ex
     found = starts(length, tile, overlap)
     assert found[0] == 0
     assert found[-1] + tile == length
-    assert all(0 < b - a <= tile - overlap for a, b in zip(found, found[1:], strict=False))
+    assert all(0 < b - a <= tile - overlap for a, b in pairwise(found))
 
 
 @given(length=st.integers(1, 2000))

@@ -91,7 +91,11 @@ def test_weights_go_by_class_index_not_by_dict_key():
 
 @pytest.mark.parametrize("name", PIXEL + REGION)
 @settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 10_000), weights=st.lists(st.sampled_from([0.0, 0.5, 1.0, 70.0]), min_size=3, max_size=3), ignore=st.sampled_from([None, 0, 2]))
+@given(
+    seed=st.integers(0, 10_000),
+    weights=st.lists(st.sampled_from([0.0, 0.5, 1.0, 70.0]), min_size=3, max_size=3),
+    ignore=st.sampled_from([None, 0, 2]),
+)
 def test_each_loss_is_its_formula(name, seed, weights, ignore):
     weights = weights if any(weights) else [1.0, 50.0, 70.0]
     y, p = draw(seed)
@@ -207,7 +211,9 @@ def test_a_sum_is_the_sum_of_its_terms_and_serialisable():
     y, p = draw(9)
     total = losses.get("crossentropy + dice") + losses.LogIoU(class_weights=[1, 2, 3])
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(total))
-    expected = value("crossentropy", y, p) + value("dice", y, p) + value("log_iou", y, p, class_weights=[1, 2, 3])
+    expected = (
+        value("crossentropy", y, p) + value("dice", y, p) + value("log_iou", y, p, class_weights=[1, 2, 3])
+    )
     assert float(total(y, p)) == pytest.approx(expected.mean(), rel=1e-5)
     assert float(again(y, p)) == pytest.approx(expected.mean(), rel=1e-5)
 
@@ -223,7 +229,9 @@ def test_any_pixel_loss_is_weighted_by_the_true_class():
     y, p = draw(11)
     keras_own = losses.weighted_loss(keras.losses.categorical_crossentropy, [1, 50, 70])
     found = keras_own(np.eye(3, dtype=np.float32)[y], p.astype(np.float32))
-    assert float(found) == pytest.approx(value("crossentropy", y, p, class_weights=[1, 50, 70]).mean(), rel=1e-4)
+    assert float(found) == pytest.approx(
+        value("crossentropy", y, p, class_weights=[1, 50, 70]).mean(), rel=1e-4
+    )
 
 
 def test_any_region_loss_is_weighted_by_class():
@@ -233,7 +241,9 @@ def test_any_region_loss_is_weighted_by_class():
         return ops.abs(ops.sum(ops.cast(y_true, "float32")) - ops.sum(y_pred))
 
     errors = np.abs(np.eye(3)[y].sum((0, 1, 2)) - p.sum((0, 1, 2)))
-    found = losses.weighted_loss(volume_error, {"a": 1, "b": 0, "c": 3}, class_names=["a", "b", "c"])(y, p.astype("f4"))
+    found = losses.weighted_loss(volume_error, {"a": 1, "b": 0, "c": 3}, class_names=["a", "b", "c"])(
+        y, p.astype("f4")
+    )
     assert float(found) == pytest.approx((errors[0] + 3 * errors[2]) / 4, rel=1e-4)
 
 

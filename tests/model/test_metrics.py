@@ -48,7 +48,9 @@ def test_ignored_pixels_do_not_count():
 
 def test_a_single_channel_is_foreground_from_one_half_on():
     metric = metrics.IoU(1)
-    metric.update_state(np.array([[[1], [1], [0], [0]]]), np.array([[[0.9], [0.2], [0.5], [0.1]]], np.float32))
+    metric.update_state(
+        np.array([[[1], [1], [0], [0]]]), np.array([[[0.9], [0.2], [0.5], [0.1]]], np.float32)
+    )
     assert float(metric.result()) == pytest.approx(1 / 3)
 
 

@@ -143,7 +143,9 @@ def test_every_option_builds_trains_and_serialises(settings, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.get_config() == model.get_config()
-    for a, b in zip(as_list(model.predict(images, verbose=0)), as_list(again.predict(images, verbose=0)), strict=True):
+    for a, b in zip(
+        as_list(model.predict(images, verbose=0)), as_list(again.predict(images, verbose=0)), strict=True
+    ):
         np.testing.assert_allclose(a, b, atol=1e-6)
         assert a.shape[:3] == images.shape[:3]
 

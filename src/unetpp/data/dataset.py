@@ -215,17 +215,18 @@ def split(
         raise DatasetError(
             "one image alone cannot be split", mend="give at least two different images with masks"
         )
-    shuffled = list(members.values())
+    shuffled: list[list[int]] = list(members.values())
     np.random.default_rng(seed).shuffle(shuffled)
     # Groups that show the same classes next to each other, then every n-th one is held out.
-    shuffled.sort(key=lambda group: tuple((counts[group] > 0).any(0)))
-    held, seen = set(), 0
+    shuffled.sort(key=lambda group: (counts[group] > 0).any(axis=0).tolist())
+    held: set[int] = set()
+    seen = 0
     for group in shuffled:
         seen += len(group)
         if len(held) + len(group) / 2 <= validation * seen:
             held.update(group)
     if not held:
-        held.update(min(shuffled, key=len))
+        held.update(sorted(shuffled, key=len)[0])
     train = [sample for k, sample in enumerate(samples) if k not in held]
     return sorted(train, key=_stem), sorted((samples[k] for k in held), key=_stem)
 

@@ -1,6 +1,5 @@
 """Read and write pixels: PNG, JPEG, BMP, WebP and TIFF."""
 
-import logging
 import os
 import secrets
 import warnings
@@ -10,16 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from unetpp.data.tiff import check_memory, read_tiff, stack_error
 from unetpp.errors import ImageError, OutputError, UnetppError
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 IMAGE_SUFFIXES = TIFF_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-MOST_CHANNELS = 16
-# Decoding, as float32, and the result beside it: bytes of memory a byte of pixels needs.
-MEMORY_FACTOR = 4
-
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
-logging.getLogger("tifffile").propagate = False
 
 
 def read_image(path: Path | str) -> np.ndarray:
@@ -65,7 +59,7 @@ def read_raw(path: Path, *, expand_palette: bool) -> np.ndarray:
     """
     path = Path(path)
     check_file(path)
-    reader = _read_tiff if path.suffix.lower() in TIFF_SUFFIXES else _read_picture
+    reader = read_tiff if path.suffix.lower() in TIFF_SUFFIXES else _read_picture
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -269,7 +263,7 @@ def _read_picture(path: Path, expand_palette: bool) -> np.ndarray:
             height * width * len(picture.getbands()) * (2 if picture.mode.startswith("I;16") else 1), path
         )
         if getattr(picture, "n_frames", 1) > 1:
-            raise _stack_error(picture.n_frames, path)
+            raise stack_error(picture.n_frames, path)
         picture.load()
         picture = ImageOps.exif_transpose(picture)
         if picture.mode == "P" and expand_palette:
@@ -304,65 +298,6 @@ def _open_picture(path: Path):
     suffix = path.suffix.lower()
     return Image.open(
         path, formats=[formats.get(suffix, suffix.removeprefix(".").upper()), "PNG", "JPEG", "BMP", "WEBP"]
-    )
-
-
-def _read_tiff(path: Path, expand_palette: bool) -> np.ndarray:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        page = series.keyframe
-        check_memory(int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize, path)
-        pixels, axes = series.asarray(), series.axes
-        places = [
-            axes.index(axis) for axis in axes if axis not in "YX" and pixels.shape[axes.index(axis)] > 1
-        ]
-        channel = [place for place in places if axes[place] in "CS"]
-        if len(places) > len(channel) or len(channel) > 1:
-            raise _stack_error(int(np.prod([pixels.shape[p] for p in places if p not in channel[:1]])), path)
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and expand_palette:
-            pixels, channel = page.asrgb(), [2]
-        elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            pixels = np.invert(pixels)
-        alpha = page.extrasamples
-    pixels = np.moveaxis(pixels, channel[0], -1) if channel else pixels
-    flat = [side for side in pixels.shape if side > 1] if not channel else None
-    if not channel:
-        pixels = (
-            pixels.reshape(series.keyframe.imagelength, series.keyframe.imagewidth, 1)
-            if flat is not None
-            else pixels
-        )
-    else:
-        pixels = pixels.reshape(pixels.shape[-3:])
-    if pixels.shape[-1] > MOST_CHANNELS:
-        raise ImageError(
-            f"the image has {pixels.shape[-1]} channels", where=path, mend=f"keep at most {MOST_CHANNELS}"
-        )
-    if pixels.shape[-1] == 4 and page.photometric == tifffile.PHOTOMETRIC.RGB and alpha:
-        pixels = pixels[..., :3]
-    if pixels.dtype == np.uint16 and page.photometric == tifffile.PHOTOMETRIC.PALETTE and expand_palette:
-        pixels = (pixels >> 8).astype(np.uint8)
-    return pixels
-
-
-def check_memory(size: int, path: Path) -> None:
-    """Raise `ImageError` if pixels of `size` bytes do not fit into the free memory with room to work."""
-    import psutil
-
-    free = psutil.virtual_memory().available
-    if size * MEMORY_FACTOR > free:
-        raise ImageError(
-            f"the image needs {size * MEMORY_FACTOR / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free",
-            where=path,
-            mend="crop or downscale it, or check that the file is what it claims to be",
-        )
-
-
-def _stack_error(planes: int, path: Path) -> ImageError:
-    return ImageError(
-        f"the file is a stack of {planes} planes", where=path, mend="save each plane as an image of its own"
     )
 
 

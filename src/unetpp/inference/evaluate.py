@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from unetpp.analysis.scores import confusion, scores
 from unetpp.data.dataset import Sample, check_sizes
 from unetpp.data.images import read_image
@@ -31,7 +33,7 @@ def evaluate(
     Raises:
         DatasetError, ImageError, MaskError: at the first sample that cannot be used.
     """
-    total = 0
+    total = np.zeros((len(classes), len(classes)), np.int64)
     for sample in samples:
         check_sizes(sample)
         truth = read_mask(sample.mask, len(classes))
@@ -39,6 +41,6 @@ def evaluate(
             found = predictor.labels(read_image(sample.image))
         except ImageError as error:
             raise ImageError(error.what, where=sample.image, mend=error.mend) from error
-        total = total + confusion(truth, found, len(classes))
+        total += confusion(truth, found, len(classes))
         done(sample)
     return scores(total, classes, len(samples))

@@ -131,7 +131,8 @@ def _expand(given: str) -> Iterator[tuple[Path, PurePosixPath]]:
             raise ImageError("there is no such file or folder", where=path, mend="check the path")
         yield path.resolve(), PurePosixPath(path.name)
     else:
-        files = [Path(p) for p in sorted(glob(given, recursive=True)) if _is_image(Path(p))]
+        # Path.glob takes no absolute pattern.
+        files = [Path(p) for p in sorted(glob(given, recursive=True)) if _is_image(Path(p))]  # noqa: PTH207
         if not files:
             raise ImageError("no image matches", where=given, mend="check the pattern")
         for file in files:

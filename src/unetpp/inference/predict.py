@@ -1,5 +1,6 @@
 """One image to class probabilities and labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class Predictor:
     def prepare(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Resize and normalise: (H, W, C) -> (*size, channels) float32."""
         pixels = resize_image(as_float(to_channels(image, len(self.mean))), size)
-        return (pixels - np.float32(self.mean)) / np.float32(self.std)
+        return normalise(pixels, self.mean, self.std)
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Tile, run and blend: normalised (h, w, channels) -> (h, w, classes) float32."""
@@ -98,6 +99,11 @@ def open_predictor(path: Path) -> tuple[Bundle, Predictor]:
     """
     bundle, model = load_model(path)
     return bundle, Predictor(keras_engine(model), bundle.mean, bundle.std, bundle.long_side)
+
+
+def normalise(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """(pixels - mean) / std, channel by channel: (..., channels) float32."""
+    return (pixels - np.array(mean, np.float32)) / np.array(std, np.float32)
 
 
 def to_labels(probabilities: np.ndarray) -> np.ndarray:

@@ -22,10 +22,10 @@ occur in the image's truth: a class that is absent neither helps nor harms. With
 import inspect
 
 import keras
-import numpy as np
 from keras import ops
 
 from unetpp.errors import SettingError
+from unetpp.model.composed import Sum, Weighted, add, terms
 from unetpp.model.regions import mean_over_pixels, mean_over_regions, pixels, regions, weighted_mean, weights
 from unetpp.model.weights import resolve_class_weights
 
@@ -193,8 +193,7 @@ class SegmentationLoss(keras.losses.Loss):
         """One value an image: (B,) float32."""
         return type(self).function(y_true, y_pred, **self.options)
 
-    def __add__(self, other):
-        return Sum([*terms(self), *terms(other)])
+    __add__ = add
 
     def get_config(self):
         """The arguments that make this loss again."""
@@ -204,7 +203,9 @@ class SegmentationLoss(keras.losses.Loss):
 def _loss_class(name, function):
     """The Keras loss of a function, registered under `unetpp.losses`."""
     body = {"function": staticmethod(function), "__doc__": function.__doc__, "__module__": __name__}
-    return keras.saving.register_keras_serializable(package="unetpp.losses")(type(name, (SegmentationLoss,), body))
+    return keras.saving.register_keras_serializable(package="unetpp.losses")(
+        type(name, (SegmentationLoss,), body)
+    )
 
 
 Crossentropy = _loss_class("Crossentropy", crossentropy)
@@ -220,82 +221,6 @@ GeneralisedDice = _loss_class("GeneralisedDice", generalised_dice)
 Lovasz = _loss_class("Lovasz", lovasz)
 
 LOSSES = {cls.function.__name__: cls for cls in SegmentationLoss.__subclasses__()}
-
-
-@keras.saving.register_keras_serializable(package="unetpp.losses")
-class Sum(keras.losses.Loss):
-    """The sum of losses.
-
-    Args:
-        losses: Keras losses.
-    """
-
-    def __init__(self, losses, *, name="sum", reduction="sum_over_batch_size", dtype=None):
-        super().__init__(name=name, reduction=reduction, dtype="float32")
-        self.losses = list(losses)
-
-    def call(self, y_true, y_pred):
-        """One value an image: (B,) float32."""
-        return sum(loss.call(y_true, y_pred) for loss in self.losses)
-
-    __add__ = SegmentationLoss.__add__
-
-    def get_config(self):
-        """The arguments that make this loss again."""
-        losses = [keras.saving.serialize_keras_object(loss) for loss in self.losses]
-        return {"losses": losses, "name": self.name, "reduction": self.reduction}
-
-    @classmethod
-    def from_config(cls, config):
-        """The loss that `get_config` describes."""
-        losses = [keras.saving.deserialize_keras_object(loss) for loss in config["losses"]]
-        return cls(losses, name=config["name"], reduction=config["reduction"])
-
-
-@keras.saving.register_keras_serializable(package="unetpp.losses")
-class Weighted(keras.losses.Loss):
-    """Any other loss function, weighted by class.
-
-    A function of (y_true, y_pred) that returns a value a pixel is weighted by each pixel's true class; one
-    that returns fewer is applied to each class's channel, and averaged over the classes each batch shows.
-
-    Args:
-        function: a registered Keras function, or a built-in one.
-        class_weights: by class index.
-    """
-
-    def __init__(
-        self, function, class_weights, *, name="weighted", reduction="sum_over_batch_size", dtype=None
-    ):
-        super().__init__(name=name, reduction=reduction, dtype="float32")
-        self.function = function
-        self.class_weights = resolve_class_weights(class_weights, len(class_weights))
-
-    def call(self, y_true, y_pred):
-        """One value an image, (B,), or one in all, (1,): float32."""
-        values = self.function(y_true, y_pred)
-        y, p, valid = pixels(y_true, y_pred, None)
-        w = weights(self.class_weights, y, valid)
-        if len(values.shape) == len(y_pred.shape) - 1:
-            true_weights = ops.sum(y * ops.expand_dims(w, 1), -1)
-            return weighted_mean(
-                ops.reshape(ops.cast(values, "float32"), ops.shape(true_weights)), true_weights
-            )
-        channels = [slice(c, c + 1) for c in range(p.shape[-1])]
-        by_class = ops.stack([ops.mean(self.function(y[..., c], p[..., c])) for c in channels], -1)
-        present = ops.cast(ops.sum(y, (0, 1)) > 0, "float32")
-        return weighted_mean(ops.expand_dims(by_class, 0), w * present)
-
-    def get_config(self):
-        """The arguments that make this loss again."""
-        function = keras.saving.serialize_keras_object(self.function)
-        return {"function": function, "class_weights": self.class_weights, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config):
-        """The loss that `get_config` describes."""
-        function = keras.saving.deserialize_keras_object(config.pop("function"))
-        return cls(function, **config)
 
 
 def get(identifier, **options):
@@ -349,8 +274,3 @@ def weighted_loss(loss, class_weights, *, class_names=None, **options):
         return known
     resolved = resolve_class_weights(class_weights, len(class_weights), class_names=class_names)
     return Weighted(loss.call if isinstance(loss, keras.losses.Loss) else loss, resolved)
-
-
-def terms(loss):
-    """The terms of a sum, or the loss alone."""
-    return loss.losses if isinstance(loss, Sum) else [loss]

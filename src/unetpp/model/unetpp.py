@@ -106,7 +106,7 @@ class UNetPP(keras.Model):
         filters, depth = config["filters"], len(config["filters"])
         regularizer = config["kernel_regularizer"]
         options = {key: config[key] for key in ("activation", "dropout", "normalization")}
-        x = {}
+        x: dict[tuple[int, int], keras.KerasTensor] = {}
         for i, width in enumerate(filters):
             below = inputs if i == 0 else layers.MaxPooling2D(2, name=f"pool_{i}")(x[i - 1, 0])
             inner = i < depth - 1

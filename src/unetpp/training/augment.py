@@ -14,7 +14,7 @@ def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator):
     Returns:
         image and mask, of the same shapes.
     """
-    image, mask = turn(image, mask, rng.integers(8))
+    image, mask = turn(image, mask, int(rng.integers(8)))
     return relight(image, rng), mask
 
 

@@ -157,10 +157,10 @@ class Validate(keras.callbacks.Callback):
     def score(self, labels: list[np.ndarray]) -> dict:
         """Scores pooled over the held-out pictures, at working size."""
         classes = self.plan.classes
-        total = sum(
+        counts = [
             confusion(p.mask, found, len(classes)) for p, found in zip(self.pictures, labels, strict=True)
-        )
-        return scores(total, classes, len(labels))
+        ]
+        return scores(np.sum(counts, axis=0), classes, len(labels))
 
 
 def foreground_iou(result: dict, classes: tuple[str, ...]) -> float:

@@ -20,6 +20,7 @@ import numpy as np
 from unetpp.analysis.overlay import draw_overlay, panel, to_display
 from unetpp.bundle import Bundle, read_bundle
 from unetpp.data.images import write_png
+from unetpp.inference.predict import normalise
 from unetpp.model import losses
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
@@ -54,7 +55,7 @@ class Batches(keras.utils.PyDataset):
         for k in range(plan.options.batch):
             rng = np.random.default_rng((plan.options.seed, self.epoch, step, k))
             image, mask = augment(*self.sampler(rng), rng)
-            images.append((image - np.float32(plan.mean)) / np.float32(plan.std))
+            images.append(normalise(image, plan.mean, plan.std))
             masks.append(mask)
         return np.stack(images), np.stack(masks).astype(np.int32)
 

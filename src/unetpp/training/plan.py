@@ -144,9 +144,11 @@ def load_plan(run: Path) -> Plan:
         settings = json.loads((run / "plan.json").read_text(encoding="utf-8"))
         split = json.loads((run / "split.json").read_text(encoding="utf-8"))
         options = Options(**_tuples(settings.pop("options")))
-        sides = {side: tuple(_sample(row) for row in split[side]) for side in ("train", "validation")}
         known = {f.name for f in fields(Plan)}
-        return Plan(options, **{k: v for k, v in _tuples(settings).items() if k in known}, **sides)
+        values = {name: value for name, value in _tuples(settings).items() if name in known}
+        for side in ("train", "validation"):
+            values[side] = tuple(_sample(row) for row in split[side])
+        return Plan(options, **values)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise SettingError(
             "there is no run to resume here", where=run, mend="start it without --resume"

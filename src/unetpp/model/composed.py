@@ -1,0 +1,94 @@
+"""Losses made of other losses: sums, and any function weighted by class."""
+
+import keras
+from keras import ops
+
+from unetpp.model.regions import pixels, weighted_mean, weights
+from unetpp.model.weights import resolve_class_weights
+
+
+@keras.saving.register_keras_serializable(package="unetpp.losses")
+class Sum(keras.losses.Loss):
+    """The sum of losses.
+
+    Args:
+        losses: Keras losses.
+    """
+
+    def __init__(self, losses, *, name="sum", reduction="sum_over_batch_size", dtype=None):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+        self.losses = list(losses)
+
+    def call(self, y_true, y_pred):
+        """One value an image: (B,) float32."""
+        return sum(loss.call(y_true, y_pred) for loss in self.losses)
+
+    def __add__(self, other):
+        return add(self, other)
+
+    def get_config(self):
+        """The arguments that make this loss again."""
+        losses = [keras.saving.serialize_keras_object(loss) for loss in self.losses]
+        return {"losses": losses, "name": self.name, "reduction": self.reduction}
+
+    @classmethod
+    def from_config(cls, config):
+        """The loss that `get_config` describes."""
+        losses = [keras.saving.deserialize_keras_object(loss) for loss in config["losses"]]
+        return cls(losses, name=config["name"], reduction=config["reduction"])
+
+
+@keras.saving.register_keras_serializable(package="unetpp.losses")
+class Weighted(keras.losses.Loss):
+    """Any other loss function, weighted by class.
+
+    A function of (y_true, y_pred) that returns a value a pixel is weighted by each pixel's true class; one
+    that returns fewer is applied to each class's channel, and averaged over the classes each batch shows.
+
+    Args:
+        function: a registered Keras function, or a built-in one.
+        class_weights: by class index.
+    """
+
+    def __init__(
+        self, function, class_weights, *, name="weighted", reduction="sum_over_batch_size", dtype=None
+    ):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+        self.function = function
+        self.class_weights = resolve_class_weights(class_weights, len(class_weights))
+
+    def call(self, y_true, y_pred):
+        """One value an image, (B,), or one in all, (1,): float32."""
+        values = self.function(y_true, y_pred)
+        y, p, valid = pixels(y_true, y_pred, None)
+        w = weights(self.class_weights, y, valid)
+        if len(values.shape) == len(y_pred.shape) - 1:
+            true_weights = ops.sum(y * ops.expand_dims(w, 1), -1)
+            return weighted_mean(
+                ops.reshape(ops.cast(values, "float32"), ops.shape(true_weights)), true_weights
+            )
+        channels = [slice(c, c + 1) for c in range(p.shape[-1])]
+        by_class = ops.stack([ops.mean(self.function(y[..., c], p[..., c])) for c in channels], -1)
+        present = ops.cast(ops.sum(y, (0, 1)) > 0, "float32")
+        return weighted_mean(ops.expand_dims(by_class, 0), w * present)
+
+    def get_config(self):
+        """The arguments that make this loss again."""
+        function = keras.saving.serialize_keras_object(self.function)
+        return {"function": function, "class_weights": self.class_weights, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        """The loss that `get_config` describes."""
+        function = keras.saving.deserialize_keras_object(config.pop("function"))
+        return cls(function, **config)
+
+
+def add(loss, other):
+    """The sum of two losses, of which either may be a sum."""
+    return Sum([*terms(loss), *terms(other)])
+
+
+def terms(loss):
+    """The terms of a sum, or the loss alone."""
+    return loss.losses if isinstance(loss, Sum) else [loss]

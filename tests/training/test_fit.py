@@ -1,0 +1,114 @@
+"""A run learns, repeats, and goes on from where it stopped."""
+
+import keras
+import numpy as np
+import pytest
+
+from unetpp.bundle import load_model
+from unetpp.data.dataset import find_samples
+from unetpp.data.synthetic import CLASSES, write_dataset
+from unetpp.errors import BundleError
+from unetpp.training import fit
+from unetpp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
+from unetpp.training.plan import Options, load_plan, make_plan, save_plan
+from unetpp.training.schedule import Budget
+
+OPTIONS = {
+    "filters": (4, 8),
+    "patch": 32,
+    "batch": 4,
+    "long_side": 0,
+    "precision": "float32",
+    "learning_rate": 1e-2,
+}
+
+
+class Quiet:
+    """A report that keeps the rows."""
+
+    def __init__(self):
+        self.rows = []
+
+    def step(self, budget, loss):
+        """Nobody watches."""
+
+    def epoch(self, row):
+        """Keep it."""
+        self.rows.append(row)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder, 6, size=(64, 64), seed=5)
+    return find_samples(folder)
+
+
+def train(samples, run, *, epochs, resume=False, **options):
+    run.mkdir(exist_ok=True)
+    plan = make_plan(samples, Options(epochs=epochs, **{**OPTIONS, **options}), CLASSES)
+    save_plan(plan, run)
+    report = Quiet()
+    bundle = fit.train(plan, run, Budget(), report=report, resume=resume)
+    return bundle, report.rows
+
+
+def test_a_plan_is_read_back_as_it_was_saved(samples, tmp_path):
+    plan = make_plan(samples, Options(class_weights="balanced", **OPTIONS), CLASSES)
+    save_plan(plan, tmp_path)
+    assert load_plan(tmp_path) == plan
+    assert plan.class_weights[0] < plan.class_weights[2]
+
+
+def test_the_loss_falls_and_the_best_model_is_kept(samples, tmp_path):
+    bundle, rows = train(samples, tmp_path / "run", epochs=6)
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    best = max(rows, key=lambda row: np.mean([row["iou_blood_cell"] or 0, row["iou_bacteria"] or 0]))
+    assert bundle.origin["epoch"] == best["epoch"]
+    assert load_model(tmp_path / "run")[0] == bundle
+
+
+def test_two_runs_of_a_seed_are_equal(samples, tmp_path):
+    weights = []
+    for name in ("one", "two"):
+        train(samples, tmp_path / name, epochs=1)
+        weights.append(load_model(tmp_path / name)[1].get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_deep_supervision_trains_every_head(samples, tmp_path):
+    bundle, _ = train(samples, tmp_path / "run", epochs=1, deep_supervision=True, filters=(4, 8, 8))
+    _, model = load_model(tmp_path / "run")
+    assert bundle.settings["deep_supervision"]
+    assert len(model.outputs) == 2
+
+
+def test_a_resumed_run_goes_on_with_weights_average_and_history(samples, tmp_path):
+    train(samples, tmp_path / "run", epochs=2)
+    model, progress = load_checkpoint(tmp_path / "run" / "checkpoints")
+    assert (progress.epoch, progress.steps) == (2, 20)
+    assert int(model.optimizer.iterations) == 20
+    assert len(progress.average) == len(model.trainable_variables)
+    _, rows = train(samples, tmp_path / "run", epochs=3, resume=True)
+    assert [row["epoch"] for row in rows] == [3]
+
+
+def small_model():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+    for epoch in (1, 2, 3):
+        save_checkpoint(tmp_path, small_model(), Progress(epoch=epoch, average=[np.ones(2)]))
+    assert len(list(tmp_path.glob("*.keras"))) == 2
+    (tmp_path / "epoch-0003.keras").write_bytes(b"half")
+    _, progress = load_checkpoint(tmp_path)
+    assert progress.epoch == 2
+    (tmp_path / "epoch-0002.npz").unlink()
+    with pytest.raises(BundleError, match="no checkpoint can be read"):
+        load_checkpoint(tmp_path)
+    assert load_checkpoint(tmp_path / "nowhere") is None
