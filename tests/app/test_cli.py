@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -331,3 +332,11 @@ def test_every_command_and_option_has_help():
     for command in cli.commands.values():
         assert command.help
         assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+def test_a_backend_that_is_not_there_is_one_line():
+    script = "from unetpp.app.cli import main; main(['summary'])"
+    environment = {**os.environ, "KERAS_BACKEND": "abacus"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("unetpp: Keras cannot start with KERAS_BACKEND=abacus")

@@ -6,15 +6,22 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetpp.inference.tiles import corners, starts, tile_size, window
+from unetpp.inference.tiles import corners, round_up, starts, window
 
 
-@given(tile=st.integers(2, 600), extra=st.integers(0, 3000), share=st.floats(0, 0.9))
-def test_tiles_cover_an_axis_from_end_to_end_with_the_overlap_asked_for(tile, extra, share):
-    length, overlap = tile + extra, int(share * tile)
-    found = starts(length, tile, overlap)
+@given(
+    cells=st.integers(1, 40),
+    extra=st.integers(0, 300),
+    share=st.floats(0, 1),
+    grid=st.sampled_from([1, 16, 32]),
+)
+def test_tiles_cover_an_axis_from_end_to_end_with_the_overlap_asked_for(cells, extra, share, grid):
+    tile, length = cells * grid, (cells + extra) * grid
+    overlap = int(share * (tile - grid))
+    found = starts(length, tile, overlap, grid)
     assert found[0] == 0
     assert found[-1] + tile == length
+    assert all(start % grid == 0 for start in found)
     assert all(0 < b - a <= tile - overlap for a, b in pairwise(found))
 
 
@@ -24,11 +31,10 @@ def test_an_axis_no_longer_than_a_tile_takes_one(length):
 
 
 @given(height=st.integers(1, 900), width=st.integers(1, 900))
-def test_a_tile_is_a_multiple_and_covers_small_images(height, width):
-    tile = tile_size((height, width), 512, 128)
-    for side, length in zip(tile, (height, width), strict=True):
-        assert side % 128 == 0
-        assert side == 512 or length <= side < length + 128
+def test_rounding_up_gives_the_next_multiple(height, width):
+    for side, length in zip(round_up((height, width), 32), (height, width), strict=True):
+        assert side % 32 == 0
+        assert length <= side < length + 32
 
 
 @given(height=st.integers(16, 90), width=st.integers(16, 90), overlap=st.integers(0, 20))

@@ -67,6 +67,7 @@ class TrainingProgress:
             f"epoch {row['epoch']:>3}  {duration(row['seconds']):>7}  loss {row['loss']:.3f}  IoU  {ious}  "
             f"mean {row['mean_iou']:.3f}",
             highlight=False,
+            soft_wrap=True,
         )
 
 

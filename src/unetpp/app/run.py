@@ -1,8 +1,12 @@
 """What the commands do, with a terminal to show it on."""
 
+import importlib.util
 import json
+import os
 import shutil
+import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -175,10 +179,32 @@ def import_training():
 
 def choose_backend() -> None:
     """Keras on the first installed of TensorFlow, JAX and PyTorch, unless KERAS_BACKEND says which."""
-    import importlib.util
-    import os
-
-    names = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
-    found = [backend for backend, module in names.items() if importlib.util.find_spec(module)]
-    if found:
+    found = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
+    if found and importlib.util.find_spec("keras"):
         os.environ.setdefault("KERAS_BACKEND", found[0])
+        try:
+            with native_errors_hidden():
+                importlib.import_module("keras")
+        except (ImportError, ValueError) as error:
+            raise InstallError(
+                f"Keras cannot start with KERAS_BACKEND={os.environ['KERAS_BACKEND']}",
+                mend="install that backend, or set KERAS_BACKEND to tensorflow, jax or torch",
+            ) from error
+
+
+@contextmanager
+def native_errors_hidden():
+    """Nothing that native code writes to the standard error within reaches the terminal.
+
+    TensorFlow greets from C++ when it is imported, whatever its log level. Python's own errors are raised
+    as ever.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -10,7 +10,7 @@ from unetpp.bundle import Bundle, load_model
 from unetpp.data.images import as_float, to_channels
 from unetpp.data.resample import resize_image, working_size
 from unetpp.inference.engine import Engine, keras_engine
-from unetpp.inference.tiles import corners, tile_size, window
+from unetpp.inference.tiles import corners, round_up, window
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Predictor:
         mean: of each channel, in the scale of `as_float`.
         std: of each channel, likewise.
         long_side: pixels of an image's long side when the network sees it; None for as it is.
-        multiple: what the height and width of a tile must be a multiple of.
-        tile: pixels of a tile's side at most.
+        multiple: what the network's height and width must be a multiple of.
+        tile: pixels of a tile's side at most; a multiple of `multiple`.
         overlap: pixels that neighbouring tiles share at least.
         batch: tiles run at a time.
     """
@@ -32,7 +32,7 @@ class Predictor:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     long_side: int | None = None
-    multiple: int = 128
+    multiple: int = 32
     tile: int = 512
     overlap: int = 128
     batch: int = 2
@@ -65,9 +65,10 @@ class Predictor:
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Tile, run and blend: normalised (h, w, channels) -> (h, w, classes) float32."""
         size = pixels.shape[:2]
-        tile = tile_size(size, self.tile, self.multiple)
-        padded = pad_by_reflection(pixels, tile)
-        places = corners(padded.shape[:2], tile, self.overlap)
+        full = round_up(size, self.multiple)
+        tile = (min(self.tile, full[0]), min(self.tile, full[1]))
+        padded = pad_by_reflection(pixels, full)
+        places = corners(full, tile, self.overlap, self.multiple)
         weight = window(tile, self.overlap)[..., None]
         total, weights = None, np.zeros((*padded.shape[:2], 1), np.float32)
         for first in range(0, len(places), self.batch):

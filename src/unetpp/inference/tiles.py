@@ -5,36 +5,43 @@ from itertools import product
 import numpy as np
 
 
-def starts(length: int, tile: int, overlap: int) -> list[int]:
+def starts(length: int, tile: int, overlap: int, grid: int = 1) -> list[int]:
     """The first pixels of the tiles along one axis: evenly spread, neighbours sharing at least `overlap`.
+
+    All lie on the grid on which the network pools, so that a pixel is pooled with the same neighbours in
+    every tile.
 
     Args:
         length: pixels to cover, at least `tile`.
         tile: pixels of one tile.
-        overlap: pixels two neighbours share at least, less than `tile`.
+        overlap: pixels two neighbours share at least, at most `tile - grid`.
+        grid: pixels between two places where a tile may start; divides `length` and `tile`.
 
     Example:
-        >>> starts(1000, 512, 128)
-        [0, 244, 488]
+        >>> starts(1024, 512, 128, 32)
+        [0, 256, 512]
     """
-    count = 1 + -(-(length - tile) // (tile - overlap)) if length > tile else 1
-    return [round(k * (length - tile) / max(count - 1, 1)) for k in range(count)]
+    cells, step = (length - tile) // grid, (tile - overlap) // grid
+    count = -(-cells // step)
+    return [grid * (k * cells // max(count, 1)) for k in range(count + 1)]
 
 
-def corners(size: tuple[int, int], tile: tuple[int, int], overlap: int) -> list[tuple[int, int]]:
+def corners(
+    size: tuple[int, int], tile: tuple[int, int], overlap: int, grid: int = 1
+) -> list[tuple[int, int]]:
     """The (top, left) pixel of every tile that covers an image of `size`, row by row."""
-    rows, columns = (starts(s, t, min(overlap, t - 1)) for s, t in zip(size, tile, strict=True))
+    rows, columns = (starts(s, t, min(overlap, t - grid), grid) for s, t in zip(size, tile, strict=True))
     return list(product(rows, columns))
 
 
-def tile_size(size: tuple[int, int], tile: int, multiple: int) -> tuple[int, int]:
-    """The tile for an image of `size`: no larger than `tile`, a multiple of `multiple`.
+def round_up(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Height and width, each the next multiple.
 
     Example:
-        >>> tile_size((300, 900), 512, 64)
-        (320, 512)
+        >>> round_up((300, 900), 64)
+        (320, 960)
     """
-    height, width = (min(tile, -(-side // multiple) * multiple) for side in size)
+    height, width = (-(-side // multiple) * multiple for side in size)
     return height, width
 
 
