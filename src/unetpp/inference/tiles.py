@@ -46,12 +46,13 @@ def round_up(size: tuple[int, int], multiple: int) -> tuple[int, int]:
 
 
 def window(tile: tuple[int, int], overlap: int) -> np.ndarray:
-    """How much each pixel of a tile counts: (h, w) float32, 1 within, falling linearly over `overlap`.
+    """How much each pixel of a tile counts: (h, w) float32, 1 within, falling linearly towards the rim.
 
-    The rim never reaches 0, so that every pixel of an image that lies in one tile alone is its own.
+    The outer quarter of the overlap, where the network sees too little around a pixel, counts next to
+    nothing; but not nothing, since an image's own rim lies in one tile alone.
     """
     ramps = []
     for side in tile:
         distance = np.minimum(np.arange(side), np.arange(side)[::-1]) + 1.0
-        ramps.append(np.minimum(distance / (overlap + 1), 1.0))
+        ramps.append(np.clip((distance - overlap / 4) / (overlap / 2 + 1), 1e-4, 1.0))
     return np.outer(*ramps).astype(np.float32)
