@@ -7,13 +7,16 @@ import pytest
 
 from unetpp import UNet, UNetPP
 from unetpp.bundle import DESCRIPTION, FORMAT, WEIGHTS, Bundle, load_model, read_bundle, save_bundle
+from unetpp.data.normalization import Normalization
 from unetpp.errors import BundleError, OutputError
 
 
 def saved(folder, network=UNetPP, **settings):
     model = network((None, None, 1), 2, filters=(4, 8), **settings)
     config = {name: value for name, value in model.get_config().items() if name != "name"}
-    bundle = Bundle(network.__name__, config, ("nothing", "thing"), (0.25,), (0.5,), long_side=64)
+    bundle = Bundle(
+        network.__name__, config, ("nothing", "thing"), Normalization((0.25,), (0.5,)), long_side=64
+    )
     return model, save_bundle(folder, bundle, model)
 
 
@@ -22,7 +25,7 @@ def test_a_bundle_gives_back_the_model_and_its_description(network, tmp_path):
     model, bundle = saved(tmp_path / "model", network)
     again, rebuilt = load_model(tmp_path / "model")
     assert again.classes == bundle.classes
-    assert (again.mean, again.std, again.long_side) == ((0.25,), (0.5,), 64)
+    assert (again.normalization, again.long_side) == (Normalization((0.25,), (0.5,)), 64)
     assert type(rebuilt) is network
     image = np.random.default_rng(0).random((1, 16, 32, 1), np.float32)
     np.testing.assert_allclose(rebuilt.predict(image, verbose=0), model.predict(image, verbose=0), atol=1e-6)
@@ -63,6 +66,10 @@ def change(**values):
     return apply
 
 
+def normalization(**values):
+    return {"mean": [0.25], "std": [0.5], "per_image": False, **values}
+
+
 def truncate(name):
     def apply(folder):
         (folder / name).write_bytes((folder / name).read_bytes()[:100])
@@ -77,9 +84,10 @@ def truncate(name):
         (change(format=None), "not a model's description"),
         (change(network="os.system"), "damaged at network"),
         (change(classes=[]), "damaged at classes"),
-        (change(mean=[float("nan")]), "damaged at mean"),
-        (change(std=[0.0]), "damaged at std"),
-        (change(std=[1.0, 1.0]), "damaged at std"),
+        (change(normalization=normalization(mean=[float("nan")])), "damaged at normalization"),
+        (change(normalization=normalization(std=[0.0])), "damaged at normalization"),
+        (change(normalization=normalization(std=[1.0, 1.0])), "damaged at normalization"),
+        (change(normalization=None), "damaged at normalization"),
         (change(long_side=-3), "damaged at long_side"),
         (change(settings={"filters": [4]}), "do not fit"),
         (change(settings={"surprise": 1}), "do not fit"),

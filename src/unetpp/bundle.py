@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from unetpp.data.normalization import Normalization
 from unetpp.errors import BundleError, InstallError, OutputError, SettingError
 
 FORMAT = 1
@@ -31,8 +32,7 @@ class Bundle:
         network: "UNetPP" or "UNet".
         settings: the network's arguments, as from its `get_config`.
         classes: the name of each class, by index.
-        mean: of each channel over the training images, in the scale of `as_float`.
-        std: of each channel, likewise.
+        normalization: of the images.
         long_side: the long side in pixels to which images are scaled, None for their own size.
         sha256: of the weights' file.
         origin: how the model came to be: data, options, versions, scores.
@@ -42,8 +42,7 @@ class Bundle:
     network: str
     settings: dict[str, Any]
     classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    normalization: Normalization
     long_side: int | None = None
     sha256: str = ""
     origin: dict[str, Any] = field(default_factory=dict)
@@ -126,13 +125,13 @@ def read_bundle(path: Path) -> Bundle:
             mend="update unetpp: pip install --upgrade unetpp",
         )
     wrong = [name for name, is_right in CHECKS.items() if not is_right(content.get(name))]
-    if not wrong and len(content["mean"]) != len(content["std"]):
-        wrong = ["std"]
     if wrong:
         raise BundleError(f"the model's description is damaged at {', '.join(wrong)}", **damaged)
     known = {f.name for f in fields(Bundle)}
     values = {name: value for name, value in content.items() if name in known}
-    return Bundle(**{**values, **{name: tuple(values[name]) for name in ("classes", "mean", "std")}})
+    scale = values["normalization"]
+    normalization = Normalization(tuple(scale["mean"]), tuple(scale["std"]), bool(scale["per_image"]))
+    return Bundle(**{**values, "classes": tuple(values["classes"]), "normalization": normalization})
 
 
 def load_model(path: Path):
@@ -194,8 +193,13 @@ CHECKS = {
     "classes": lambda value: (
         isinstance(value, list) and len(value) > 1 and all(isinstance(v, str) for v in value)
     ),
-    "mean": _numbers,
-    "std": lambda value: _numbers(value, positive=True),
+    "normalization": lambda value: (
+        isinstance(value, dict)
+        and set(value) == {"mean", "std", "per_image"}
+        and _numbers(value["mean"])
+        and _numbers(value["std"], positive=True)
+        and len(value["mean"]) == len(value["std"])
+    ),
     "long_side": lambda value: value is None or (isinstance(value, int) and value > 0),
     "sha256": lambda value: isinstance(value, str),
 }

@@ -15,7 +15,7 @@ from unetpp.data.dataset import (
     duplicate_groups,
     find_samples,
     infer_classes,
-    normalisation,
+    measure_normalization,
     split,
 )
 from unetpp.data.images import write_png
@@ -127,22 +127,22 @@ def test_pixels_are_counted_image_by_image(tmp_path):
     np.testing.assert_array_equal(count_pixels(samples_with(tmp_path, [0, 2]), 3), [[48, 0, 0], [0, 0, 48]])
 
 
-def test_normalisation_is_mean_and_deviation_over_all_pixels(tmp_path):
+def test_normalization_is_mean_and_deviation_over_all_pixels(tmp_path):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (3, 10, 12, 3), np.uint8)
     for k in range(3):
         write_png(tmp_path / "images" / f"{k}.png", pixels[k])
         put(tmp_path / "masks", f"{k}.png", size=(10, 12))
     samples = find_samples(tmp_path)
-    mean, std = normalisation(samples, data_channels(samples))
-    np.testing.assert_allclose(mean, pixels.mean((0, 1, 2)) / 255, rtol=1e-5)
-    np.testing.assert_allclose(std, pixels.std((0, 1, 2)) / 255, rtol=1e-5)
+    found = measure_normalization(samples, data_channels(samples))
+    np.testing.assert_allclose(found.mean, pixels.mean((0, 1, 2)) / 255, rtol=1e-5)
+    np.testing.assert_allclose(found.std, pixels.std((0, 1, 2)) / 255, rtol=1e-5)
 
 
 def test_a_constant_channel_has_deviation_one(tmp_path):
     put(tmp_path / "images", "a.png", value=51)
     put(tmp_path / "masks", "a.png")
-    assert normalisation(find_samples(tmp_path), 1)[1] == (1.0,)
+    assert measure_normalization(find_samples(tmp_path), 1).std == (1.0,)
 
 
 def textured(seed):

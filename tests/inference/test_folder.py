@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetpp.data.images import read_image, write_png
+from unetpp.data.normalization import Normalization
 from unetpp.errors import ImageError, OutputError
 from unetpp.inference.folder import Job, _unique_names, find_jobs, predict_folder
 from unetpp.inference.predict import Predictor
@@ -18,7 +19,7 @@ def halves(images):
     return np.stack([1 - images[..., 0], images[..., 0]], axis=-1)
 
 
-PREDICTOR = Predictor(halves, (0.0,), (1.0,), multiple=8)
+PREDICTOR = Predictor(halves, Normalization((0.0,), (1.0,)), multiple=8)
 
 
 def picture(path, value=255):

@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unetpp import UNetPP
+from unetpp.data.normalization import Normalization
 from unetpp.errors import ImageError
 from unetpp.inference.engine import keras_engine
 from unetpp.inference.predict import Predictor, crop_middle, pad_by_reflection, to_labels
+
+PLAIN = Normalization((0.0,), (1.0,))
 
 
 def pointwise(images):
@@ -20,7 +23,7 @@ def pointwise(images):
 @given(height=st.integers(1, 70), width=st.integers(1, 70), tile=st.sampled_from([16, 32]))
 def test_a_pointwise_network_sees_every_pixel_where_it_is(height, width, tile):
     image = np.random.default_rng(height * 71 + width).random((height, width, 1), np.float32)
-    predictor = Predictor(pointwise, (0.0,), (1.0,), multiple=8, tile=tile, overlap=5)
+    predictor = Predictor(pointwise, PLAIN, multiple=8, tile=tile, overlap=5)
     np.testing.assert_allclose(predictor(image)[..., 0], image[..., 0], atol=1e-6)
 
 
@@ -42,7 +45,7 @@ def test_normalisation_is_that_of_the_bundle():
         return pointwise(images)
 
     image = np.full((8, 8, 2), (51, 255), np.uint8)
-    Predictor(engine, (0.1, 0.5), (0.1, 0.25), multiple=8)(image)
+    Predictor(engine, Normalization((0.1, 0.5), (0.1, 0.25)), multiple=8)(image)
     np.testing.assert_allclose(seen[0][0, 0, 0], [(0.2 - 0.1) / 0.1, (1 - 0.5) / 0.25], rtol=1e-5)
 
 
@@ -53,9 +56,7 @@ def test_the_long_side_is_scaled_for_the_network_and_back():
         sizes.append(images.shape[1:3])
         return pointwise(images)
 
-    found = Predictor(engine, (0.0,), (1.0,), long_side=64, multiple=32, tile=64)(
-        np.zeros((300, 200, 1), np.uint8)
-    )
+    found = Predictor(engine, PLAIN, long_side=64, multiple=32, tile=64)(np.zeros((300, 200, 1), np.uint8))
     assert sizes == [(64, 64)]
     assert found.shape == (300, 200, 2)
 
@@ -65,7 +66,7 @@ def test_tiled_and_whole_predictions_agree():
     rows, columns = np.mgrid[:300, :420]
     wave = 127 + 60 * np.sin(rows / 17) + 60 * np.cos(columns / 23)
     image = np.stack([wave, wave[::-1], wave[:, ::-1]], -1).astype(np.uint8)
-    options = {"engine": keras_engine(model), "mean": (0.5,) * 3, "std": (0.25,) * 3, "multiple": 32}
+    options = {"engine": keras_engine(model), "normalization": Normalization((0.5,) * 3, (0.25,) * 3)}
     whole = Predictor(**options, tile=448).labels(image)
     tiled = Predictor(**options, tile=192, overlap=64).labels(image)
     assert len(np.unique(whole)) > 1
@@ -78,4 +79,4 @@ def test_a_single_channel_is_foreground_from_one_half_on():
 
 def test_wrong_channels_are_refused_with_both_numbers():
     with pytest.raises(ImageError, match=r"5 channels.* 3"):
-        Predictor(pointwise, (0.0,) * 3, (1.0,) * 3)(np.zeros((8, 8, 5), np.uint8))
+        Predictor(pointwise, Normalization((0.0,) * 3, (1.0,) * 3))(np.zeros((8, 8, 5), np.uint8))

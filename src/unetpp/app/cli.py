@@ -97,6 +97,9 @@ def data_options(command):
     "--class-weights", type=ClassWeights(float), help="By class index, such as 1,50,70; or balanced."
 )
 @click.option("--learning-rate", type=float, help="Highest of the schedule.  [default: 0.001]")
+@click.option(
+    "--normalization", type=click.Choice(["auto", "dataset", "image"]), help="Whose mean counts.  [default: auto]"
+)
 @click.option("--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]), help="[default: auto]")
 @click.option("--validation", type=float, help="Share of images held out.  [default: 0.15]")
 @click.option("--seed", type=int, help="Of split, crops and weights.  [default: 0]")

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -89,6 +90,7 @@ def show_plan(plan) -> None:
         ("images", f"{len(plan.train)} to train on, {len(plan.validation)} held out (alike images together)"),
         ("network", f"{options.network}, filters {', '.join(map(str, options.filters))}"),
         ("long side", f"{options.long_side} pixels" if options.long_side else "as it is"),
+        ("normalisation", "by each image" if plan.normalization.per_image else "by the data set"),
         ("crops", f"{options.patch} x {options.patch} pixels, {options.batch} a step"),
         (
             "loss",
@@ -154,7 +156,7 @@ def show_summary(model: Path | None) -> None:
     bundle, network = load_model(model)
     network.summary()
     rows = [("classes", ", ".join(bundle.classes)), ("long side", str(bundle.long_side or "as it is"))]
-    rows += [("mean", str(bundle.mean)), ("std", str(bundle.std))]
+    rows += [(name, str(value)) for name, value in asdict(bundle.normalization).items()]
     rows += [(name, str(value)) for name, value in bundle.origin.items() if not isinstance(value, dict)]
     console.print(settings_table(rows))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image, to_channels
 from unetpp.data.masks import mask_values, read_mask
+from unetpp.data.normalization import Normalization, from_moments
 from unetpp.errors import DatasetError
 
 MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg")
@@ -158,19 +159,17 @@ def data_channels(samples: Sequence[Sample]) -> int:
     return found[0]
 
 
-def normalisation(samples: Sequence[Sample], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all pixels, in the scale of `as_float`.
-
-    Each image counts alike, however many pixels it has. A channel that never varies gets the deviation 1.
-    """
+def measure_normalization(
+    samples: Sequence[Sample], channels: int, *, per_image: bool | None = None
+) -> Normalization:
+    """Mean and standard deviation of each channel over all pixels: see `from_moments`."""
 
     def moments(sample):
         pixels = as_float(to_channels(read_image(sample.image), channels)).astype(np.float64)
         return pixels.mean((0, 1)), (pixels**2).mean((0, 1))
 
-    mean, square = np.mean(_parallel(moments, samples), axis=0)
-    std = np.sqrt(np.maximum(square - mean**2, 0))
-    return tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist())
+    means, squares = zip(*_parallel(moments, samples), strict=True)
+    return from_moments(means, squares, per_image)
 
 
 def duplicate_groups(samples: Sequence[Sample]) -> list[int]:

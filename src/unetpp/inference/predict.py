@@ -1,6 +1,5 @@
 """One image to class probabilities and labels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from unetpp.bundle import Bundle, load_model
 from unetpp.data.images import as_float, to_channels
+from unetpp.data.normalization import Normalization
 from unetpp.data.resample import resize_image, working_size
 from unetpp.inference.engine import Engine, keras_engine
 from unetpp.inference.tiles import corners, round_up, window
@@ -19,8 +19,7 @@ class Predictor:
 
     Attributes:
         engine: runs the network on a batch.
-        mean: of each channel, in the scale of `as_float`.
-        std: of each channel, likewise.
+        normalization: of the images.
         long_side: pixels of an image's long side when the network sees it; None for as it is.
         multiple: what the network's height and width must be a multiple of.
         tile: pixels of a tile's side at most; a multiple of `multiple`.
@@ -29,8 +28,7 @@ class Predictor:
     """
 
     engine: Engine
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    normalization: Normalization
     long_side: int | None = None
     multiple: int = 32
     tile: int = 512
@@ -59,8 +57,8 @@ class Predictor:
 
     def prepare(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Resize and normalise: (H, W, C) -> (*size, channels) float32."""
-        pixels = resize_image(as_float(to_channels(image, len(self.mean))), size)
-        return normalise(pixels, self.mean, self.std)
+        pixels = resize_image(as_float(to_channels(image, len(self.normalization.mean))), size)
+        return self.normalization.of(pixels)(pixels)
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Tile, run and blend: normalised (h, w, channels) -> (h, w, classes) float32."""
@@ -99,12 +97,7 @@ def open_predictor(path: Path) -> tuple[Bundle, Predictor]:
         InstallError: if Keras is not installed.
     """
     bundle, model = load_model(path)
-    return bundle, Predictor(keras_engine(model), bundle.mean, bundle.std, bundle.long_side)
-
-
-def normalise(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(pixels - mean) / std, channel by channel: (..., channels) float32."""
-    return (pixels - np.array(mean, np.float32)) / np.array(std, np.float32)
+    return bundle, Predictor(keras_engine(model), bundle.normalization, bundle.long_side)
 
 
 def to_labels(probabilities: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator):
     """One of the eight symmetries of the square on both, then other light on the image.
 
     Args:
-        image: (n, n, C) float32, in the scale of `as_float`.
+        image: (n, n, C) float32, in any scale.
         mask: (n, n) class indices; only moved, never blended.
         rng: decides everything.
 

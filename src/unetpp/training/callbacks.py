@@ -151,8 +151,8 @@ class Validate(keras.callbacks.Callback):
 
     def predict(self) -> list[np.ndarray]:
         """Labels of every held-out picture, at working size."""
-        predictor = Predictor(keras_engine(self.model), self.plan.mean, self.plan.std)
-        return [to_labels(predictor(picture.image)) for picture in self.pictures]
+        predictor = Predictor(keras_engine(self.model), self.plan.normalization)
+        return [to_labels(predictor.probabilities(picture.image)) for picture in self.pictures]
 
     def score(self, labels: list[np.ndarray]) -> dict:
         """Scores pooled over the held-out pictures, at working size."""
@@ -185,7 +185,7 @@ def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
     }
     settings = {name: value for name, value in model.get_config().items() if name != "name"}
     return Bundle(
-        plan.options.network, settings, plan.classes, plan.mean, plan.std, plan.long_side, origin=origin
+        plan.options.network, settings, plan.classes, plan.normalization, plan.long_side, origin=origin
     )
 
 

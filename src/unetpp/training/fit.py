@@ -13,14 +13,15 @@ RUN/
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from unetpp.analysis.overlay import draw_overlay, panel, to_display
 from unetpp.bundle import Bundle, read_bundle
-from unetpp.data.images import write_png
-from unetpp.inference.predict import normalise
+from unetpp.data.images import as_float, read_image, write_png
+from unetpp.data.resample import resize_image
 from unetpp.model import losses
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
@@ -55,7 +56,7 @@ class Batches(keras.utils.PyDataset):
         for k in range(plan.options.batch):
             rng = np.random.default_rng((plan.options.seed, self.epoch, step, k))
             image, mask = augment(*self.sampler(rng), rng)
-            images.append(normalise(image, plan.mean, plan.std))
+            images.append(image)
             masks.append(mask)
         return np.stack(images), np.stack(masks).astype(np.int32)
 
@@ -79,7 +80,11 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
     """
     options = plan.options
     keras.utils.set_random_seed(options.seed)
-    loading = {"channels": len(plan.mean), "num_classes": len(plan.classes), "long_side": plan.long_side}
+    loading: dict[str, Any] = {
+        "normalization": plan.normalization,
+        "num_classes": len(plan.classes),
+        "long_side": plan.long_side,
+    }
     pictures, held_out = (
         [load_picture(sample, **loading) for sample in side] for side in (plan.train, plan.validation)
     )
@@ -117,7 +122,7 @@ def build(plan: Plan) -> UNetPP:
     options = plan.options
     network = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
     model = network(
-        (None, None, len(plan.mean)),
+        (None, None, len(plan.normalization.mean)),
         len(plan.classes),
         filters=options.filters,
         deep_supervision=options.deep_supervision,
@@ -149,7 +154,7 @@ def precision(name: str):
 def draw_validation(plan: Plan, pictures, labels, folder: Path) -> None:
     """Image, truth and prediction of some held-out images side by side."""
     for sample, picture, found in list(zip(plan.validation, pictures, labels, strict=True))[:PICTURES]:
-        image = to_display(picture.image)
+        image = to_display(resize_image(as_float(read_image(sample.image)), found.shape))
         columns = [
             ("image", image),
             ("truth", draw_overlay(image, picture.mask)),

@@ -6,6 +6,7 @@ import numpy as np
 
 from unetpp.data.images import as_float, read_image, to_channels
 from unetpp.data.masks import read_mask
+from unetpp.data.normalization import Normalization
 from unetpp.data.resample import resize_image, resize_labels, working_size
 
 # Pixels of each class remembered for an image: enough to centre crops on, few enough to hold.
@@ -17,7 +18,7 @@ class Picture:
     """An image and mask at working size, and where its classes lie.
 
     Attributes:
-        image: (h, w, C) float32, in the scale of `as_float`.
+        image: (h, w, C) float32, normalised.
         mask: (h, w) uint8.
         centres: for each class but the background, (n, 2) rows and columns of some of its pixels.
     """
@@ -27,12 +28,13 @@ class Picture:
     centres: tuple[np.ndarray, ...]
 
 
-def load_picture(sample, *, channels, num_classes, long_side, seed=0) -> Picture:
-    """Read a sample and bring it to working size."""
-    image = to_channels(read_image(sample.image), channels)
+def load_picture(sample, *, normalization: Normalization, num_classes, long_side, seed=0) -> Picture:
+    """Read a sample, bring it to working size and normalise it."""
+    image = as_float(to_channels(read_image(sample.image), len(normalization.mean)))
     mask = read_mask(sample.mask, num_classes)
     size = working_size(mask.shape, long_side)
-    image, mask = resize_image(as_float(image), size), resize_labels(mask, size)
+    image, mask = resize_image(image, size), resize_labels(mask, size)
+    image = normalization.of(image)(image)
     rng = np.random.default_rng(seed)
     centres = []
     for index in range(1, num_classes):

@@ -7,6 +7,7 @@ from typing import Any
 
 from unetpp.data import dataset
 from unetpp.data.images import atomic_path
+from unetpp.data.normalization import Normalization
 from unetpp.errors import DatasetError, SettingError
 
 
@@ -29,6 +30,7 @@ class Options:
         precision: "auto" (bfloat16 where the processor has it), "float32" or "mixed_bfloat16".
         validation: the share of the images that is held out.
         seed: of the split, the crops, and the first weights.
+        normalization: by the "dataset", by each "image", or "auto": see `Normalization`.
     """
 
     budget: float | None = None
@@ -45,6 +47,7 @@ class Options:
     precision: str = "auto"
     validation: float = 0.15
     seed: int = 0
+    normalization: str = "auto"
 
     def __post_init__(self):
         least = 2 ** (len(self.filters) - 1)
@@ -58,6 +61,7 @@ class Options:
             "batch": self.batch < 1,
             "learning_rate": self.learning_rate <= 0,
             "precision": self.precision not in ("auto", "float32", "mixed_bfloat16"),
+            "normalization": self.normalization not in ("auto", "dataset", "image"),
             "validation": not 0 < self.validation < 1,
         }
         for name in (name for name, wrong in problems.items() if wrong):
@@ -73,15 +77,14 @@ class Plan:
         options: as given.
         classes: names by index.
         class_weights: of the loss, by index, or None.
-        mean, std: of each channel over the training images.
+        normalization: of the images.
         train, validation: samples.
     """
 
     options: Options
     classes: tuple[str, ...]
     class_weights: tuple[float, ...] | None
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    normalization: Normalization
     train: tuple[dataset.Sample, ...]
     validation: tuple[dataset.Sample, ...]
 
@@ -121,8 +124,9 @@ def make_plan(
         if not count:
             raise DatasetError(f"no training image shows the class {name}", mend="give --classes that occur")
     weights = resolve_class_weights(options.class_weights, len(names), class_names=names, counts=train_counts)
-    mean, std = dataset.normalisation(train, dataset.data_channels(samples))
-    return Plan(options, names, weights, tuple(mean), tuple(std), tuple(train), tuple(validation))
+    per_image = None if options.normalization == "auto" else options.normalization == "image"
+    normalization = dataset.measure_normalization(train, dataset.data_channels(samples), per_image=per_image)
+    return Plan(options, names, weights, normalization, tuple(train), tuple(validation))
 
 
 def save_plan(plan: Plan, run: Path) -> None:
@@ -148,6 +152,7 @@ def load_plan(run: Path) -> Plan:
         values = {name: value for name, value in _tuples(settings).items() if name in known}
         for side in ("train", "validation"):
             values[side] = tuple(_sample(row) for row in split[side])
+        values["normalization"] = Normalization(**_tuples(values["normalization"]))
         return Plan(options, **values)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise SettingError(

@@ -1,0 +1,60 @@
+"""Pixels to the scale that a network is used to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# The least deviation of a single image, as a share of that over the whole data set: noise stays noise.
+FLOOR = 0.05
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """(pixels - mean) / std, channel by channel.
+
+    Attributes:
+        mean: of each channel over the training images, in the scale of `as_float`.
+        std: of each channel, likewise.
+        per_image: take each image's own mean and deviation instead, the latter at least `FLOOR` * std. For
+            images that differ from one another more than within, such as bright stains and dark fluorescence.
+
+    Example:
+        >>> Normalization((0.5,), (0.25,))(np.ones((1, 1, 1), np.float32)).tolist()
+        [[[2.0]]]
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    per_image: bool = False
+
+    def of(self, pixels: np.ndarray) -> "Normalization":
+        """The normalisation of one image: (..., channels) in the scale of `as_float`, all of it or a sample."""
+        if not self.per_image:
+            return self
+        axes = tuple(range(pixels.ndim - 1))
+        std = np.maximum(pixels.std(axes, dtype=np.float64), FLOOR * np.array(self.std))
+        return Normalization(tuple(pixels.mean(axes, dtype=np.float64).tolist()), tuple(std.tolist()))
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Normalise: (..., channels) of real numbers to float32 of the same shape."""
+        return (np.asarray(pixels, np.float32) - np.float32(self.mean)) / np.float32(self.std)
+
+
+def from_moments(means: Sequence, squares: Sequence, per_image: bool | None = None) -> Normalization:
+    """The normalisation of a data set, each image counting alike, however many pixels it has.
+
+    Args:
+        means: (images, channels) mean of each image's pixels, in the scale of `as_float`.
+        squares: (images, channels) mean of their squares.
+        per_image: see `Normalization`; None: if the images' means vary more than the pixels within images.
+
+    A channel that never varies gets the deviation 1.
+    """
+    first, second = np.array(means, np.float64), np.array(squares, np.float64)
+    mean = first.mean(0)
+    std = np.sqrt(np.maximum(second.mean(0) - mean**2, 0))
+    if per_image is None:
+        between, within = first.var(0).mean(), (second - first**2).mean()
+        per_image = bool(between > within)
+    return Normalization(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()), per_image)
