@@ -11,9 +11,9 @@ import unetpp
 
 PACKAGE = Path(unetpp.__file__).parent
 # Top to bottom: a room imports from rooms above it and from itself.
-ROOMS = ["errors", "data", "analysis", "model", "bundle", "inference", "training", "app"]
+ROOMS = ["errors", "data", "analysis", "model", "bundle", "export", "inference", "training", "app"]
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-KERAS_ROOMS = {"model", "training"}
+KERAS_ROOMS = {"model", "export", "training"}
 
 
 def room(path):

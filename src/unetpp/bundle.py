@@ -3,6 +3,7 @@
     MODEL/
       bundle.json          the network's settings, classes, normalisation, origin; all that is not weights
       weights.weights.h5   the weights (Keras)
+      graph.xml, graph.bin the same network for prediction without Keras (OpenVINO, weights in float16)
 
 The network is built again from the checked settings, and only weights are loaded.
 """
@@ -11,16 +12,18 @@ import hashlib
 import json
 import math
 import shutil
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from unetpp.data.images import atomic_path
 from unetpp.data.normalization import Normalization
 from unetpp.errors import BundleError, InstallError, OutputError, SettingError
 
 FORMAT = 1
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.weights.h5"
+GRAPH = "graph.xml"
 NETWORKS = ("UNetPP", "UNet")
 
 
@@ -34,7 +37,7 @@ class Bundle:
         classes: the name of each class, by index.
         normalization: of the images.
         long_side: the long side in pixels to which images are scaled, None for their own size.
-        sha256: of the weights' file.
+        sha256: of each file beside the description, by its name.
         origin: how the model came to be: data, options, versions, scores.
         format: the version of this description.
     """
@@ -44,9 +47,15 @@ class Bundle:
     classes: tuple[str, ...]
     normalization: Normalization
     long_side: int | None = None
-    sha256: str = ""
+    sha256: dict[str, str] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def levels(self) -> list[int]:
+        """The levels that have a head, as `UNetPP.pruned` counts them; the last is the whole network."""
+        deepest = len(self.settings.get("filters", ())) - 1
+        return list(range(1, deepest + 1)) if self.settings.get("deep_supervision") else [deepest]
 
 
 def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
@@ -70,9 +79,8 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
             shutil.rmtree(leftover, ignore_errors=True)
         fresh.mkdir(parents=True)
         model.save_weights(fresh / WEIGHTS)
-        bundle = Bundle(**{**_fields(bundle), "sha256": checksum(fresh / WEIGHTS)})
-        text = json.dumps(asdict(bundle), indent=2, ensure_ascii=False)
-        (fresh / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        bundle = replace(bundle, sha256={WEIGHTS: checksum(fresh / WEIGHTS)})
+        write_description(fresh, bundle)
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)
@@ -148,10 +156,7 @@ def load_model(path: Path):
         InstallError: if Keras is not installed.
     """
     folder, bundle = find_bundle(path), read_bundle(path)
-    weights = folder / WEIGHTS
-    if not weights.is_file() or checksum(weights) != bundle.sha256:
-        what = "the weights are missing" if not weights.is_file() else "the weights are damaged"
-        raise BundleError(what, where=weights, mend="copy the model again, or train it again")
+    weights = verified(folder, bundle, WEIGHTS)
     try:
         from unetpp.model.unet import UNet
         from unetpp.model.unetpp import UNetPP
@@ -169,14 +174,50 @@ def load_model(path: Path):
     return bundle, model
 
 
+def add_files(folder: Path, files: dict[str, Path]) -> Bundle:
+    """Move files into a bundle and into its description; whatever happens, the bundle stays whole.
+
+    Args:
+        folder: of the bundle.
+        files: by the name that each gets.
+    """
+    bundle = read_bundle(folder)
+    sums = {name: checksum(path) for name, path in files.items()}
+    for name, path in files.items():
+        path.replace(folder / name)
+    bundle = replace(bundle, sha256={**bundle.sha256, **sums})
+    write_description(folder, bundle)
+    return bundle
+
+
+def write_description(folder: Path, bundle: Bundle) -> None:
+    """Write bundle.json."""
+    text = json.dumps(asdict(bundle), indent=2, ensure_ascii=False)
+    with atomic_path(folder / DESCRIPTION) as path:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def verified(folder: Path, bundle: Bundle, name: str) -> Path:
+    """A file of a bundle, and of a graph both its files, as they were written.
+
+    Raises:
+        BundleError: if one is missing or has changed.
+    """
+    stem = Path(name).stem
+    for other in (name, f"{stem}.bin") if name.endswith(".xml") else (name,):
+        path = folder / other
+        if not path.is_file() or checksum(path) != bundle.sha256.get(other):
+            what = "damaged" if path.is_file() else "missing"
+            raise BundleError(
+                f"{other} is {what}", where=path, mend="copy the model again, or train it again"
+            )
+    return folder / name
+
+
 def checksum(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fields(bundle: Bundle) -> dict[str, Any]:
-    return {f.name: getattr(bundle, f.name) for f in fields(Bundle)}
 
 
 def _numbers(value, *, positive=False) -> bool:
@@ -201,5 +242,8 @@ CHECKS = {
         and len(value["mean"]) == len(value["std"])
     ),
     "long_side": lambda value: value is None or (isinstance(value, int) and value > 0),
-    "sha256": lambda value: isinstance(value, str),
+    "sha256": lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(text, str) and Path(name).name == name for name, text in value.items())
+    ),
 }

@@ -114,7 +114,7 @@ def test_a_run_is_resumed_where_it_stopped(data, tmp_path):
 def test_a_budget_is_kept(data, tmp_path):
     begun = time.monotonic()
     assert run("train", data, "--out", tmp_path / "run", *FAST[2:], "--budget", "15s") == 0
-    assert time.monotonic() - begun < 18
+    assert time.monotonic() - begun < 30
     assert (tmp_path / "run" / "model" / DESCRIPTION).is_file()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from unetpp import UNet, UNetPP
 from unetpp.errors import SettingError
+from unetpp.model.blocks import Bilinear
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unetpp_logits.npz"
 SMALL = {"filters": (4, 8, 16)}
@@ -219,3 +220,10 @@ def test_the_default_compile_weighs_by_class_index():
     found = model.evaluate(images, y, verbose=0, return_dict=True)
     assert found["loss"] == pytest.approx(expected, rel=1e-4)
     assert set(found) == {"loss", "dice", "iou"}
+
+
+def test_bilinear_upsampling_is_that_of_keras():
+    images = np.random.default_rng(0).random((2, 3, 5, 2), np.float32)
+    expected = keras.layers.UpSampling2D(2, interpolation="bilinear")(images)
+    found = keras.ops.convert_to_numpy(Bilinear()(images))
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(expected), atol=1e-6)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetpp.data.resample import resize_image, resize_labels
-from unetpp.training.augment import augment, turn
+from unetpp.training.augment import augment
 from unetpp.training.patches import Picture, Sampler, crop
 from unetpp.training.schedule import Budget, learning_rate
 
@@ -53,18 +53,6 @@ def test_a_crop_has_its_size_and_only_pixels_of_the_image(corner, side):
     found = crop(image, corner, side)
     assert found.shape == (side, side)
     assert np.isin(found, image).all()
-
-
-@given(symmetry=st.integers(0, 7))
-def test_image_and_mask_are_turned_alike(symmetry):
-    mask = np.random.default_rng(0).integers(0, 3, (16, 16), np.uint8)
-    image, turned = turn(np.stack([mask] * 3, -1), mask, symmetry)
-    np.testing.assert_array_equal(image[..., 1], turned)
-
-
-def test_the_eight_symmetries_are_eight():
-    mask = np.arange(9).reshape(3, 3)
-    assert len({turn(mask[..., None], mask, k)[1].tobytes() for k in range(8)}) == 8
 
 
 @given(seed=st.integers(0, 1000))

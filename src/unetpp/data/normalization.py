@@ -38,7 +38,9 @@ class Normalization:
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Normalise: (..., channels) of real numbers to float32 of the same shape."""
-        return (np.asarray(pixels, np.float32) - np.float32(self.mean)) / np.float32(self.std)
+        return (pixels.astype(np.float32, copy=False) - np.array(self.mean, np.float32)) / np.array(
+            self.std, np.float32
+        )
 
 
 def from_moments(means: Sequence, squares: Sequence, per_image: bool | None = None) -> Normalization:

@@ -1,16 +1,22 @@
 """One image to class probabilities and labels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from unetpp.bundle import Bundle, load_model
+from unetpp.bundle import GRAPH, Bundle, find_bundle, load_model, read_bundle, verified
 from unetpp.data.images import as_float, to_channels
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import resize_image, working_size
-from unetpp.inference.engine import Engine, keras_engine
-from unetpp.inference.tiles import corners, round_up, window
+from unetpp.data.symmetry import SYMMETRIES, turn, turn_back
+from unetpp.errors import SettingError
+from unetpp.inference.engine import Engine, keras_engine, openvino_engine
+from unetpp.inference.tiles import round_up, tiles
+
+ENGINES = ("auto", "openvino", "keras")
 
 
 @dataclass(frozen=True)
@@ -21,19 +27,19 @@ class Predictor:
         engine: runs the network on a batch.
         normalization: of the images.
         long_side: pixels of an image's long side when the network sees it; None for as it is.
+        symmetries: how many of the eight symmetries of the square are averaged (test-time augmentation).
         multiple: what the network's height and width must be a multiple of.
         tile: pixels of a tile's side at most; a multiple of `multiple`.
         overlap: pixels that neighbouring tiles share at least.
-        batch: tiles run at a time.
     """
 
     engine: Engine
     normalization: Normalization
     long_side: int | None = None
+    symmetries: int = 1
     multiple: int = 32
     tile: int = 512
     overlap: int = 128
-    batch: int = 2
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Class probabilities at the image's own size.
@@ -47,16 +53,19 @@ class Predictor:
         Raises:
             ImageError: if the channels do not fit the network.
         """
-        size = image.shape[:2]
-        pixels = self.prepare(image, working_size(size, self.long_side))
-        return resize_image(self.probabilities(pixels), size)
+        return resize_image(mean(self._views(image)), image.shape[:2])
+
+    def members(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        """The probabilities that `__call__` averages, one by one: (H, W, classes) float32 each."""
+        return (resize_image(view, image.shape[:2]) for view in self._views(image))
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """The class of each pixel: (H, W, C) -> (H, W) uint8."""
         return to_labels(self(image))
 
-    def prepare(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Resize and normalise: (H, W, C) -> (*size, channels) float32."""
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """Bring to working size and normalise: (H, W, C) -> (h, w, channels) float32."""
+        size = working_size(image.shape[:2], self.long_side)
         pixels = resize_image(as_float(to_channels(image, len(self.normalization.mean))), size)
         return self.normalization.of(pixels)(pixels)
 
@@ -64,40 +73,109 @@ class Predictor:
         """Tile, run and blend: normalised (h, w, channels) -> (h, w, classes) float32."""
         size = pixels.shape[:2]
         full = round_up(size, self.multiple)
-        tile = (min(self.tile, full[0]), min(self.tile, full[1]))
         padded = pad_by_reflection(pixels, full)
-        places = corners(full, tile, self.overlap, self.multiple)
-        weight = window(tile, self.overlap)[..., None]
-        total, weights = None, np.zeros((*padded.shape[:2], 1), np.float32)
-        for first in range(0, len(places), self.batch):
-            chunk = [
-                np.s_[top : top + tile[0], left : left + tile[1]]
-                for top, left in places[first : first + self.batch]
-            ]
-            for place, p in zip(
-                chunk, self.engine(np.stack([padded[place] for place in chunk])), strict=True
-            ):
-                if total is None:
-                    total = np.zeros((*padded.shape[:2], p.shape[-1]), np.float32)
-                total[place] += weight * p
-                weights[place] += weight
+        pieces = tiles(full, self.tile, self.overlap, self.multiple)
+        if len(pieces) == 1:
+            return crop_middle(self.engine(padded[None])[0], size)
+        total = None
+        for piece in pieces:
+            found = self.engine(padded[piece.place][None])[0]
+            if total is None:
+                total = np.zeros((*full, found.shape[-1]), np.float32)
+            total[piece.place] += piece.weight * found
         assert total is not None
-        total /= weights
         return crop_middle(total, size)
 
+    def _views(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        """Probabilities at working size, by each symmetry in turn."""
+        pixels = self.prepare(image)
+        for symmetry in range(self.symmetries):
+            yield turn_back(self.probabilities(turn(pixels, symmetry)), symmetry)
 
-def open_predictor(path: Path) -> tuple[Bundle, Predictor]:
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several predictors of the same classes, whose probabilities are averaged."""
+
+    predictors: tuple[Predictor, ...]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Class probabilities at the image's own size: (H, W, C) -> (H, W, classes) float32."""
+        return mean(predictor(image) for predictor in self.predictors)
+
+    def members(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        """The probabilities of each member in turn: (H, W, classes) float32."""
+        return (member for predictor in self.predictors for member in predictor.members(image))
+
+    def labels(self, image: np.ndarray) -> np.ndarray:
+        """The class of each pixel: (H, W, C) -> (H, W) uint8."""
+        return to_labels(self(image))
+
+
+def open_predictor(
+    path: Path,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    level: int | None = None,
+    device: str = "CPU",
+    tta: bool = False,
+    streams: int = 1,
+) -> tuple[Bundle, Predictor]:
     """A bundle and what predicts with it.
 
     Args:
         path: a bundle's folder, or the run folder that holds one.
+        engine: "openvino", "keras", or "auto" for OpenVINO where the bundle has a graph.
+        precision: of OpenVINO's arithmetic: "auto", "float32", "bfloat16" or "float16".
+        level: of a network trained with deep supervision: 1, the shallowest, to the deepest, the default.
+        device: of OpenVINO: "CPU", "GPU", ...
+        tta: average over the eight symmetries of the square (test-time augmentation).
+        streams: images that OpenVINO runs side by side.
 
     Raises:
         BundleError: if the bundle is missing, damaged, or from a newer version.
-        InstallError: if Keras is not installed.
+        InstallError: if what the engine needs is not installed.
+        SettingError: for an engine, level, device or precision that is not there.
     """
-    bundle, model = load_model(path)
-    return bundle, Predictor(keras_engine(model), bundle.normalization, bundle.long_side)
+    if engine not in ENGINES:
+        raise SettingError(f"there is no engine {engine}", mend=f"choose one of: {', '.join(ENGINES)}")
+    bundle, folder = read_bundle(path), find_bundle(path)
+    if engine == "auto":
+        engine = "openvino" if GRAPH in bundle.sha256 else "keras"
+    levels = bundle.levels
+    if level is not None and level not in levels:
+        mend = f"choose one of: {', '.join(map(str, levels))}; train with --deep-supervision for all levels"
+        raise SettingError(f"the model has no level {level}", where=folder, mend=mend)
+    if engine == "openvino":
+        index = -1 if level is None else levels.index(level)
+        settings: dict[str, Any] = {
+            "device": device,
+            "precision": precision,
+            "output": index,
+            "streams": streams,
+        }
+        run = openvino_engine(verified(folder, bundle, GRAPH), cache=cache_folder(), **settings)
+    else:
+        _, model = load_model(path)
+        run = keras_engine(model if level in (None, levels[-1]) else model.pruned(level))
+    return bundle, Predictor(run, bundle.normalization, bundle.long_side, symmetries=SYMMETRIES if tta else 1)
+
+
+def cache_folder() -> Path:
+    """Where compiled graphs are kept for this user."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("unetpp", appauthor=False))
+
+
+def mean(arrays) -> np.ndarray:
+    """The mean of arrays that are given one by one."""
+    total, count = None, 0
+    for count, array in enumerate(arrays, start=1):
+        total = array if total is None else np.add(total, array, out=total if count > 2 else None)
+    assert total is not None
+    return total if count == 1 else total / np.float32(count)
 
 
 def to_labels(probabilities: np.ndarray) -> np.ndarray:

@@ -1,8 +1,59 @@
 """Where tiles lie and how they blend: pure geometry, no pixels."""
 
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A piece of an image and how much each of its pixels counts.
+
+    Attributes:
+        place: (rows, columns) as slices of the image.
+        rows: weight of each row, float32.
+        columns: weight of each column, float32. The weights of all tiles at a pixel add up to 1.
+    """
+
+    place: tuple[slice, slice]
+    rows: np.ndarray
+    columns: np.ndarray
+
+    @property
+    def weight(self) -> np.ndarray:
+        """How much each pixel counts: (h, w, 1) float32."""
+        return np.outer(self.rows, self.columns)[..., None]
+
+
+def tiles(size: tuple[int, int], tile: int, overlap: int, grid: int = 1) -> list[Tile]:
+    """The tiles that cover an image, row by row.
+
+    Args:
+        size: (height, width) of the image, multiples of `grid`.
+        tile: pixels of a tile's side at most, a multiple of `grid`; an image's shorter sides make shorter ones.
+        overlap: pixels two neighbours share at least.
+        grid: pixels between two places where a tile may start.
+    """
+    axes = [axis(length, min(tile, length), overlap, grid) for length in size]
+    return [Tile((r, c), rows, columns) for (r, rows), (c, columns) in product(*axes)]
+
+
+def axis(length: int, tile: int, overlap: int, grid: int = 1) -> list[tuple[slice, np.ndarray]]:
+    """The tiles along one axis: where each lies, and how much each of its pixels counts.
+
+    A pixel's weight falls linearly towards a tile's rim. The outer quarter of the overlap, where the network
+    sees too little around a pixel, counts next to nothing; but not nothing, since an image's own rim lies in
+    one tile alone.
+    """
+    overlap = min(overlap, tile - grid)
+    distance = np.minimum(np.arange(tile), np.arange(tile)[::-1]) + 1.0
+    ramp = np.clip((distance - overlap / 4) / (overlap / 2 + 1), 1e-4, 1.0)
+    places = [slice(start, start + tile) for start in starts(length, tile, overlap, grid)]
+    total = np.zeros(length)
+    for place in places:
+        total[place] += ramp
+    return [(place, (ramp / total[place]).astype(np.float32)) for place in places]
 
 
 def starts(length: int, tile: int, overlap: int, grid: int = 1) -> list[int]:
@@ -26,14 +77,6 @@ def starts(length: int, tile: int, overlap: int, grid: int = 1) -> list[int]:
     return [grid * (k * cells // max(count, 1)) for k in range(count + 1)]
 
 
-def corners(
-    size: tuple[int, int], tile: tuple[int, int], overlap: int, grid: int = 1
-) -> list[tuple[int, int]]:
-    """The (top, left) pixel of every tile that covers an image of `size`, row by row."""
-    rows, columns = (starts(s, t, min(overlap, t - grid), grid) for s, t in zip(size, tile, strict=True))
-    return list(product(rows, columns))
-
-
 def round_up(size: tuple[int, int], multiple: int) -> tuple[int, int]:
     """Height and width, each the next multiple.
 
@@ -43,16 +86,3 @@ def round_up(size: tuple[int, int], multiple: int) -> tuple[int, int]:
     """
     height, width = (-(-side // multiple) * multiple for side in size)
     return height, width
-
-
-def window(tile: tuple[int, int], overlap: int) -> np.ndarray:
-    """How much each pixel of a tile counts: (h, w) float32, 1 within, falling linearly towards the rim.
-
-    The outer quarter of the overlap, where the network sees too little around a pixel, counts next to
-    nothing; but not nothing, since an image's own rim lies in one tile alone.
-    """
-    ramps = []
-    for side in tile:
-        distance = np.minimum(np.arange(side), np.arange(side)[::-1]) + 1.0
-        ramps.append(np.clip((distance - overlap / 4) / (overlap / 2 + 1), 1e-4, 1.0))
-    return np.outer(*ramps).astype(np.float32)

@@ -1,6 +1,7 @@
 """The pieces every network of this package is built from."""
 
-from keras import layers
+import keras
+from keras import layers, ops
 
 from unetpp.errors import SettingError
 
@@ -43,8 +44,30 @@ def up(x, filters, *, upsampling, regularizer, name):
     """Twice the height and width: (B, h, w, any) -> (B, 2h, 2w, filters)."""
     if upsampling == "transposed":
         return layers.Conv2DTranspose(filters, 2, strides=2, kernel_regularizer=regularizer, name=name)(x)
-    x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_resize")(x)
+    x = Bilinear(name=f"{name}_resize")(x)
     return layers.Conv2D(filters, 1, kernel_regularizer=regularizer, name=name)(x)
+
+
+@keras.saving.register_keras_serializable(package="unetpp")
+class Bilinear(layers.Layer):
+    """Twice the height and width by bilinear interpolation: (B, h, w, C) -> (B, 2h, 2w, C).
+
+    Keras' own interpolation needs sizes that are known when TensorFlow's graph is made.
+    """
+
+    def call(self, x):
+        """Repeat each pixel, then average it with its neighbours as 1 : 2 : 1."""
+        for axis in (1, 2):
+            x = ops.repeat(x, 2, axis=axis)
+            x = ops.moveaxis(x, axis, 0)
+            x = (ops.concatenate([x[:1], x[:-1]]) + 2 * x + ops.concatenate([x[1:], x[-1:]])) / 4
+            x = ops.moveaxis(x, 0, axis)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        """The shape with height and width doubled where they are known."""
+        batch, *sides, channels = input_shape
+        return (batch, *(side and 2 * side for side in sides), channels)
 
 
 def head(x, num_classes, *, name):

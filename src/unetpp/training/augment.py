@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from unetpp.data.symmetry import SYMMETRIES, turn
+
 
 def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator):
     """One of the eight symmetries of the square on both, then other light on the image.
@@ -14,15 +16,8 @@ def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator):
     Returns:
         image and mask, of the same shapes.
     """
-    image, mask = turn(image, mask, int(rng.integers(8)))
-    return relight(image, rng), mask
-
-
-def turn(image: np.ndarray, mask: np.ndarray, symmetry: int):
-    """Quarter turns (symmetry % 4), and a mirror image from 4 on."""
-    pair = [np.rot90(pixels, symmetry % 4) for pixels in (image, mask)]
-    image, mask = (np.flip(pixels, 1) for pixels in pair) if symmetry >= 4 else pair
-    return image, mask
+    symmetry = int(rng.integers(SYMMETRIES))
+    return relight(turn(image, symmetry), rng), turn(mask, symmetry)
 
 
 def relight(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import csv
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from unetpp.bundle import Bundle, save_bundle
 from unetpp.data.images import atomic_path
 from unetpp.inference.engine import keras_engine
 from unetpp.inference.predict import Predictor, to_labels
+from unetpp.training.average import Average
 from unetpp.training.checkpoints import Progress, save_checkpoint
 from unetpp.training.patches import Picture
 from unetpp.training.plan import Plan
@@ -52,48 +52,6 @@ class Follow(keras.callbacks.Callback):
         self.report.step(self.budget, float((logs or {}).get("loss", np.nan)))
         if self.budget.share >= 1:
             self.model.stop_training = True
-
-
-class Average(keras.callbacks.Callback):
-    """The moving average of the trainable weights, over the last tenth of the steps and at most about 100.
-
-    After step t the average moves 1 - min(0.99, (1 + t) / (10 + t)) of the way to the weights, so that short
-    runs are not held back by their first weights.
-
-    Attributes:
-        weights: one array a trainable variable; empty before the first step.
-        steps: t.
-    """
-
-    def __init__(self, progress: Progress):
-        super().__init__()
-        self.weights, self.steps = progress.average, progress.steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Follow the weights."""
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
-        weights = [keras.ops.convert_to_numpy(v) for v in self.model.trainable_variables]
-        if not self.weights:
-            self.weights = [np.array(value) for value in weights]
-        self.steps += 1
-        share = 1 - min(0.99, (1 + self.steps) / (10 + self.steps))
-        for average, value in zip(self.weights, weights, strict=True):
-            average += share * (value - average)
-
-    @contextmanager
-    def applied(self):
-        """The averaged weights in the model within, its own again after."""
-        own = [np.array(keras.ops.convert_to_numpy(v)) for v in self.model.trainable_variables]
-        self._assign(self.weights or own)
-        try:
-            yield
-        finally:
-            self._assign(own)
-
-    def _assign(self, values):
-        for variable, value in zip(self.model.trainable_variables, values, strict=True):
-            variable.assign(value)
 
 
 class Validate(keras.callbacks.Callback):
@@ -146,8 +104,8 @@ class Validate(keras.callbacks.Callback):
         progress.average, progress.steps = self.average.weights, self.average.steps
         save_checkpoint(self.run / "checkpoints", self.model, progress)
         self.report.epoch(row)
-        # What the last validation will take, with room for a noisy machine and the pictures.
-        self.budget.reserve = 1.3 * (time.monotonic() - begun) + 3
+        # What the last validation will take, with room for a noisy machine the pictures and the graph.
+        self.budget.reserve = 1.3 * (time.monotonic() - begun) + 10
 
     def predict(self) -> list[np.ndarray]:
         """Labels of every held-out picture, at working size."""

@@ -11,7 +11,7 @@ RUN/
 """
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from unetpp.analysis.overlay import draw_overlay, panel, to_display
 from unetpp.bundle import Bundle, read_bundle
 from unetpp.data.images import as_float, read_image, write_png
 from unetpp.data.resample import resize_image
+from unetpp.errors import InstallError
+from unetpp.export import add_graph
 from unetpp.model import losses
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
 from unetpp.training.augment import augment
-from unetpp.training.callbacks import Average, Follow, Report, Validate, tensorboard
+from unetpp.training.average import Average
+from unetpp.training.callbacks import Follow, Report, Validate, tensorboard
 from unetpp.training.checkpoints import Progress, load_checkpoint
 from unetpp.training.patches import Sampler, load_picture
 from unetpp.training.plan import Plan
@@ -34,6 +37,8 @@ from unetpp.training.schedule import Budget
 
 # Optimiser steps an epoch: each training image about twice, and never so few that validation prevails.
 PASSES, LEAST_STEPS = 2, 10
+# Batches by which the averaged weights' statistics are measured before each validation.
+STATISTICS = 10
 # Held-out images drawn for the eye when a run ends.
 PICTURES = 12
 
@@ -97,12 +102,14 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
     if budget.seconds is None:
         budget.steps = epochs * steps
     else:
-        epochs, budget.reserve = sys.maxsize, 0.05 * budget.seconds
-    average = Average(progress)
+        # Until the first validation has been timed.
+        epochs, budget.reserve = sys.maxsize, min(0.3 * budget.seconds, 10) + 0.05 * budget.seconds
+    batches = Batches(Sampler(pictures, options.patch), plan, steps, progress.epoch)
+    average = Average(progress, [batches[step][0] for step in range(min(STATISTICS, steps))])
     validate = Validate(plan, held_out, run, average, progress, budget, report)
     if budget.share < 1:
         model.fit(
-            Batches(Sampler(pictures, options.patch), plan, steps, progress.epoch),
+            batches,
             epochs=epochs,
             initial_epoch=progress.epoch,
             callbacks=[
@@ -114,6 +121,9 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
             verbose=0,
         )
         draw_validation(plan, held_out, validate.best, run / "validation")
+    # Without what the graph is made by, Keras predicts.
+    with suppress(InstallError):
+        add_graph(run)
     return read_bundle(run)
 
 

@@ -1,0 +1,80 @@
+"""The moving average of a model's weights, which is validated and kept in place of the weights."""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+
+from unetpp.training.checkpoints import Progress
+
+
+class Average(keras.callbacks.Callback):
+    """The moving average of the trainable weights, over the last tenth of the steps and at most about 100.
+
+    After step t the average moves 1 - min(0.99, (1 + t) / (10 + t)) of the way to the weights, so that short
+    runs are not held back by their first weights.
+
+    Args:
+        progress: of a run that is resumed, or a new one.
+        batches: images by which batch normalisation's statistics are measured anew for the averaged weights;
+            those that were gathered in training belong to other weights.
+
+    Attributes:
+        weights: one array a trainable variable; empty before the first step.
+        steps: t.
+
+    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018, for the
+    average and its statistics.
+    """
+
+    def __init__(self, progress: Progress, batches: Sequence[np.ndarray]):
+        super().__init__()
+        self.weights, self.steps, self.batches = progress.average, progress.steps, batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Follow the weights."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        weights = arrays(self.model.trainable_variables)
+        if not self.weights:
+            self.weights = weights
+        self.steps += 1
+        share = 1 - min(0.99, (1 + self.steps) / (10 + self.steps))
+        for average, value in zip(self.weights, weights, strict=True):
+            average += share * (value - average)
+
+    @contextmanager
+    def applied(self):
+        """The averaged weights and their statistics in the model within, its own again after."""
+        own = arrays(self.model.variables)
+        if self.weights:
+            assign(self.model.trainable_variables, self.weights)
+            measure_statistics(self.model, self.batches)
+        try:
+            yield
+        finally:
+            assign(self.model.variables, own)
+
+
+def measure_statistics(model, batches: Sequence[np.ndarray]) -> None:
+    """Set the moving statistics of batch normalisation to their mean over some batches of images."""
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    for k, images in enumerate(batches if layers else ()):
+        for layer in layers:
+            layer.momentum = k / (k + 1)
+        model(images, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def arrays(variables) -> list[np.ndarray]:
+    """Copies of what variables hold."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def assign(variables, values) -> None:
+    """Put arrays into variables, one by one."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
