@@ -31,6 +31,17 @@ def test_a_bundle_gives_back_the_model_and_its_description(network, tmp_path):
     np.testing.assert_allclose(rebuilt.predict(image, verbose=0), model.predict(image, verbose=0), atol=1e-6)
 
 
+def test_the_optimiser_s_state_is_left_out(tmp_path):
+    model, _ = saved(tmp_path / "plain")
+    model.compile()
+    model.fit(np.zeros((1, 8, 8, 1), np.float32), np.zeros((1, 8, 8), np.int32), verbose=0)
+    saved_bundle = read_bundle(tmp_path / "plain")
+    save_bundle(tmp_path / "trained", saved_bundle, model)
+    sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("plain", "trained")]
+    assert sizes[0] == sizes[1]
+    assert model.optimizer is not None
+
+
 def test_a_run_folder_stands_for_its_model(tmp_path):
     saved(tmp_path / "model")
     assert read_bundle(tmp_path) == read_bundle(tmp_path / "model")

@@ -68,7 +68,7 @@ def test_every_command_runs(tmp_path, monkeypatch):
             main(words[1:])
         assert not stop.value.code, line
         ran.add(words[1])
-    assert ran == {"train", "evaluate", "predict", "summary"}
+    assert ran == {"train", "evaluate", "predict", "summary", "export"}
     assert (tmp_path / "scores.json").is_file()
     assert len(list((tmp_path / "OUT" / "labels").iterdir())) == 4
 

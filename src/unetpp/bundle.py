@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import shutil
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
         for leftover in (fresh, old):
             shutil.rmtree(leftover, ignore_errors=True)
         fresh.mkdir(parents=True)
-        model.save_weights(fresh / WEIGHTS)
+        with without_optimizer(model):
+            model.save_weights(fresh / WEIGHTS)
         bundle = replace(bundle, sha256={WEIGHTS: checksum(fresh / WEIGHTS)})
         write_description(fresh, bundle)
         if folder.exists():
@@ -93,6 +95,17 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
             mend="make room or choose another folder",
         ) from error
     return bundle
+
+
+@contextmanager
+def without_optimizer(model):
+    """The model without its optimiser, whose state Keras would save with the weights: twice their size."""
+    optimizer = getattr(model, "optimizer", None)
+    model.optimizer = None
+    try:
+        yield
+    finally:
+        model.optimizer = optimizer
 
 
 def find_bundle(path: Path) -> Path:

@@ -340,3 +340,55 @@ def test_a_backend_that_is_not_there_is_one_line():
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("unetpp: Keras cannot start with KERAS_BACKEND=abacus")
+
+
+def test_both_engines_find_the_same(trained, data, tmp_path):
+    for engine in ("openvino", "keras"):
+        options = ["--engine", engine, "--precision", "float32"]
+        assert run("predict", trained, data / "images", "--out", tmp_path / engine, *options) == 0
+    pairs = [
+        (pixels(path), pixels(tmp_path / "keras" / "labels" / path.name))
+        for path in (tmp_path / "openvino" / "labels").iterdir()
+    ]
+    assert len(pairs) == 5
+    assert np.mean([a == b for a, b in pairs]) >= 0.999
+
+
+def test_predicting_loads_neither_keras_nor_tensorflow(trained, data, tmp_path):
+    script = (
+        "import sys; from unetpp.app.run import run_prediction; from pathlib import Path\n"
+        f"run_prediction(Path({str(trained)!r}), [{str(data / 'images')!r}], Path({str(tmp_path / 'out')!r}))\n"
+        "print(sorted({'keras', 'tensorflow', 'jax', 'torch', 'h5py'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_averaging_over_symmetries_is_an_option(trained, data, tmp_path):
+    assert run("predict", trained, first(data / "images"), "--out", tmp_path, "--tta") == 0
+    assert (tmp_path / "labels").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("options", "saying"),
+    [
+        (["--level", "4"], ["no level 4", "--deep-supervision"]),
+        (["--device", "TPU"], ["no device TPU", "CPU"]),
+        (["--precision", "int3"], ["no precision int3", "float32"]),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused(trained, data, tmp_path, capsys, options, saying):
+    refuses(capsys, "predict", trained, data / "images", "--out", tmp_path / "out", *options, saying=saying)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_a_graph_is_run_by_keras_and_says_so(trained, data, tmp_path, capsys):
+    folder = shutil.copytree(trained / "model", tmp_path / "model")
+    description = json.loads((folder / DESCRIPTION).read_text())
+    description["sha256"] = {"weights.weights.h5": description["sha256"]["weights.weights.h5"]}
+    (folder / DESCRIPTION).write_text(json.dumps(description))
+    assert run("predict", folder, first(data / "images"), "--out", tmp_path / "out") == 0
+    assert "Keras runs it" in capsys.readouterr().err
+    assert run("export", folder) == 0
+    assert run("predict", folder, first(data / "images"), "--out", tmp_path / "again") == 0
+    assert "Keras runs it" not in capsys.readouterr().err

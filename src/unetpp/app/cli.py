@@ -1,5 +1,6 @@
 """The commands; no logic."""
 
+import functools
 import os
 import re
 import sys
@@ -76,6 +77,32 @@ def data_options(command):
     return command
 
 
+def engine_options(command):
+    """The options that say how the network is run, gathered as `engine`."""
+    options = [
+        click.option(
+            "--engine", type=click.Choice(["auto", "openvino", "keras"]), default="auto", help="What runs it."
+        ),
+        click.option(
+            "--precision", default="auto", help="OpenVINO's: float32, bfloat16, float16; auto: the fastest."
+        ),
+        click.option("--device", default="CPU", help="OpenVINO's: CPU, GPU, ...  [default: CPU]"),
+        click.option("--level", type=int, help="Stop at this level; needs a model with deep supervision."),
+        click.option(
+            "--tta", is_flag=True, help="Average over flips and rotations: slower, a little better."
+        ),
+    ]
+    names = ("engine", "precision", "device", "level", "tta")
+
+    @functools.wraps(command)
+    def gathered(*arguments, **values):
+        return command(*arguments, engine={name: values.pop(name) for name in names}, **values)
+
+    for option in reversed(options):
+        gathered = option(gathered)
+    return gathered
+
+
 @cli.command()
 @click.argument("data", type=EXISTING)
 @click.option("--out", "run", type=EXISTING, required=True, help="Run folder to make.")
@@ -98,7 +125,9 @@ def data_options(command):
 )
 @click.option("--learning-rate", type=float, help="Highest of the schedule.  [default: 0.001]")
 @click.option(
-    "--normalization", type=click.Choice(["auto", "dataset", "image"]), help="Whose mean counts.  [default: auto]"
+    "--normalization",
+    type=click.Choice(["auto", "dataset", "image"]),
+    help="Whose mean counts.  [default: auto]",
 )
 @click.option("--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]), help="[default: auto]")
 @click.option("--validation", type=float, help="Share of images held out.  [default: 0.15]")
@@ -127,12 +156,13 @@ def train(data, run, classes, resume, overwrite, images, masks, mask_suffix, **c
 @click.argument("data", type=EXISTING)
 @click.option("--json", "output", type=EXISTING, help="Write the scores to this file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file of --json.")
+@engine_options
 @data_options
-def evaluate(model, data, output, overwrite, **places):
+def evaluate(model, data, output, overwrite, engine, **places):
     """Score MODEL on DATA, whose masks are the truth. MODEL is a model or run folder."""
     from unetpp.app import run as running
 
-    running.run_evaluation(model, data, output, overwrite=overwrite, places=places)
+    running.run_evaluation(model, data, output, overwrite=overwrite, places=places, engine=engine)
 
 
 @cli.command()
@@ -141,12 +171,22 @@ def evaluate(model, data, output, overwrite, **places):
 @click.option("--out", type=EXISTING, required=True, help="Folder for labels/ and overlays/.")
 @click.option("--probabilities", is_flag=True, help="Also write class probabilities, float16 TIFF.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-def predict(model, inputs, out, probabilities, overwrite):
+@engine_options
+def predict(model, inputs, out, **options):
     """Find MODEL's classes in images: files, folders or globs."""
     from unetpp.app import run as running
 
-    if running.run_prediction(model, inputs, out, probabilities=probabilities, overwrite=overwrite):
+    if running.run_prediction(model, inputs, out, **options):
         sys.exit(1)
+
+
+@cli.command()
+@click.argument("model", type=EXISTING)
+def export(model):
+    """Add the graph that OpenVINO runs to MODEL; training does so by itself."""
+    from unetpp.app import run as running
+
+    running.export_model(model)
 
 
 @cli.command()

@@ -103,7 +103,9 @@ def show_plan(plan) -> None:
         console.print("the classes have no names: give --classes, or a file classes.txt in DATA, one a line")
 
 
-def run_evaluation(model: Path, data: Path, output: Path | None, *, overwrite: bool, places: dict) -> None:
+def run_evaluation(
+    model: Path, data: Path, output: Path | None, *, overwrite=False, places, engine=None
+) -> None:
     """Score a model, print the table, write the JSON file."""
     from unetpp.analysis.scores import table
     from unetpp.data.dataset import find_samples
@@ -112,7 +114,7 @@ def run_evaluation(model: Path, data: Path, output: Path | None, *, overwrite: b
     if output and output.exists() and (output.is_dir() or not overwrite):
         raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
     samples = find_samples(data, **places)
-    bundle, predictor = open_model(model)
+    bundle, predictor = open_model(model, **(engine or {}))
     from unetpp.inference.evaluate import evaluate
 
     with counting(errors) as bar:
@@ -124,14 +126,16 @@ def run_evaluation(model: Path, data: Path, output: Path | None, *, overwrite: b
             path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def run_prediction(model: Path, inputs, out: Path, *, probabilities: bool, overwrite: bool) -> bool:
+def run_prediction(
+    model: Path, inputs, out: Path, *, probabilities=False, overwrite=False, engine=None
+) -> bool:
     """Predict, and say what failed; True if anything did."""
     from unetpp.inference.folder import find_jobs, predict_folder, refuse_existing
 
     jobs = find_jobs(list(inputs))
     if not overwrite:
         refuse_existing(jobs, out, probabilities=probabilities)
-    _, predictor = open_model(model)
+    _, predictor = open_model(model, **(engine or {}))
     with counting(errors) as bar:
         task = bar.add_task("predicting", total=len(jobs))
         options = {"probabilities": probabilities, "overwrite": overwrite}
@@ -140,6 +144,18 @@ def run_prediction(model: Path, inputs, out: Path, *, probabilities: bool, overw
     for failure in failures:
         errors.print(f"unetpp: {failure}", style="red", highlight=False, soft_wrap=True, markup=False)
     return bool(failures)
+
+
+def export_model(model: Path) -> None:
+    """Add the runtime graph to a bundle."""
+    from unetpp.bundle import GRAPH, find_bundle
+
+    folder = find_bundle(model)
+    import_training()
+    from unetpp.export import add_graph
+
+    add_graph(folder)
+    console.print(f"written: {folder / GRAPH}", highlight=False)
 
 
 def show_summary(model: Path | None) -> None:
@@ -161,12 +177,18 @@ def show_summary(model: Path | None) -> None:
     console.print(settings_table(rows))
 
 
-def open_model(path: Path):
-    """`open_predictor`, on a backend that is installed."""
+def open_model(path: Path, **options):
+    """`open_predictor`, with a backend of Keras that is installed if Keras is to run the network."""
+    from unetpp.bundle import GRAPH, read_bundle
     from unetpp.inference.predict import open_predictor
 
-    choose_backend()
-    return open_predictor(path)
+    engine = options.get("engine", "auto")
+    has_graph = GRAPH in read_bundle(path).sha256
+    if engine == "auto" and not has_graph:
+        errors.print("the model has no graph for OpenVINO: Keras runs it, slower (unetpp export adds one)")
+    if engine == "keras" or not has_graph:
+        choose_backend()
+    return open_predictor(path, **options)
 
 
 def import_training():

@@ -20,14 +20,17 @@ PRECISIONS = {"auto": None, "float32": "f32", "bfloat16": "bf16", "float16": "f1
 
 
 def keras_engine(model) -> Engine:
-    """Run a `keras.Model`.
+    """Run a `keras.Model`; threads may share the engine.
 
     Args:
         model: gives probabilities, or a list of them whose last counts (deep supervision).
     """
 
+    lock = threading.Lock()
+
     def run(images: np.ndarray) -> np.ndarray:
-        probabilities = model.predict_on_batch(images)
+        with lock:
+            probabilities = model.predict_on_batch(images)
         if isinstance(probabilities, list):
             probabilities = probabilities[-1]
         return np.asarray(probabilities, np.float32)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,9 @@ from unetpp.analysis.overlay import PALETTE, draw_overlay
 from unetpp.data.images import IMAGE_SUFFIXES, read_image, write_png, write_probabilities
 from unetpp.errors import ImageError, OutputError, UnetppError
 from unetpp.inference.predict import Predictor, to_labels
+
+# Images in work at a time: one in the network, one that is read, one that is written.
+AHEAD = 3
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,10 @@ def predict_folder(
     overwrite: bool = False,
     done: Callable[[Job], None] = lambda job: None,
 ) -> list[UnetppError]:
-    """Predict images one by one and write what was found.
+    """Predict images and write what was found.
+
+    Some images are read and written while another one is in the network, so that the processor does hardly
+    anything else.
 
     Args:
         jobs: images and the names of their outputs.
@@ -80,24 +87,36 @@ def predict_folder(
     if not overwrite:
         refuse_existing(jobs, out, probabilities=probabilities)
     failures: list[UnetppError] = []
-    for job in jobs:
-        try:
-            predict_file(job, predictor, job.outputs(out, probabilities=probabilities))
-        except ImageError as error:
-            failures.append(error)
-        except MemoryError:
-            failures.append(
-                ImageError("the image does not fit into memory", where=job.image, mend="cut it up")
-            )
-        done(job)
-    return failures
+    pool = ThreadPoolExecutor(AHEAD)
+    try:
+        futures = {
+            pool.submit(predict_file, job, predictor, job.outputs(out, probabilities=probabilities)): job
+            for job in jobs
+        }
+        for future in as_completed(futures):
+            try:
+                future.result()
+            except ImageError as error:
+                failures.append(error)
+            done(futures[future])
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return sorted(failures, key=str)
 
 
 def predict_file(job: Job, predictor: Predictor, outputs: dict[str, Path]) -> None:
-    """Predict one image and write its outputs."""
-    image = read_image(job.image)
+    """Predict one image and write its outputs.
+
+    Raises:
+        ImageError: if the image cannot be used.
+        OutputError: if an output cannot be written.
+    """
     try:
+        image = read_image(job.image)
         found = predictor(image)
+    except MemoryError:
+        what = "the image does not fit into memory"
+        raise ImageError(what, where=job.image, mend="cut it up") from None
     except ImageError as error:
         raise ImageError(error.what, where=job.image, mend=error.mend) from error
     labels = to_labels(found)
