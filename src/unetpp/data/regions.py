@@ -1,0 +1,195 @@
+"""Images read region by region and plane by plane: TIFF, OME-TIFF and OME-Zarr of any size.
+
+The pixels stay on disk. What a region holds is what `read_image` would give there.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from unetpp.data.images import TIFF_SUFFIXES, check_file, read_image, to_pixel_type
+from unetpp.data.tiff import MOST_CHANNELS
+from unetpp.errors import ImageError, InstallError, UnetppError
+
+# Axes that hold what a pixel is made of; all others but Y and X make planes.
+CHANNEL_AXES = "CS"
+
+
+@dataclass(frozen=True)
+class Regions:
+    """An image that is read piece by piece.
+
+    Attributes:
+        path: where it lies.
+        pixels: an array that is read by slices: in memory, on disk, or of Zarr.
+        axes: a letter for each of its axes, such as "ZCYX" or "YXS".
+        inverted: whether 0 is white.
+        samples: how many of the channels count; others are opacity.
+    """
+
+    path: Path
+    pixels: Any
+    axes: str
+    inverted: bool = False
+    samples: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of a plane."""
+        return self.pixels.shape[self.axes.index("Y")], self.pixels.shape[self.axes.index("X")]
+
+    @property
+    def plane_axes(self) -> str:
+        """The axes that make planes, such as "TZ"; those of length 1 do not count."""
+        return "".join(
+            axis for axis, n in zip(self.axes, self.pixels.shape, strict=True) if axis not in "YXCS" and n > 1
+        )
+
+    @property
+    def plane_shape(self) -> tuple[int, ...]:
+        """The lengths of `plane_axes`: () for one plane."""
+        return tuple(self.pixels.shape[self.axes.index(axis)] for axis in self.plane_axes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels, were they in memory."""
+        return int(np.prod(self.pixels.shape, dtype=object)) * self.pixels.dtype.itemsize
+
+    def read(self, plane: tuple[int, ...], rows: slice, columns: slice) -> np.ndarray:
+        """A region of a plane: (h, w, C) uint8, uint16 or float32.
+
+        Raises:
+            ImageError: if it cannot be decoded, or has NaN or infinite pixels.
+        """
+        where = dict(zip(self.plane_axes, plane, strict=True)) | {"Y": rows, "X": columns}
+        channels = [axis for axis in self.axes if axis in CHANNEL_AXES]
+        try:
+            found = np.asarray(
+                self.pixels[
+                    tuple(where.get(axis, slice(None) if axis in channels else 0) for axis in self.axes)
+                ]
+            )
+        # Decoders meet damaged files in many ways.
+        except Exception as error:
+            what = f"the image is damaged ({(str(error).splitlines() or [''])[0][:120]})"
+            raise ImageError(what, where=self.path, mend="export it again") from error
+        left = [axis for axis in self.axes if axis in "YXCS"]
+        found = found.transpose([left.index(axis) for axis in ("Y", "X", *channels)])
+        found = found.reshape(*found.shape[:2], -1)[..., : self.samples]
+        found = to_pixel_type(np.invert(found) if self.inverted else found, self.path)
+        if found.dtype == np.float32 and not np.isfinite(found).all():
+            count = int((~np.isfinite(found)).sum())
+            raise ImageError(
+                f"{count} values are NaN or infinite", where=self.path, mend="replace them by numbers"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Pixels that lie in a file as they would in memory, and are mapped anew for each slice.
+
+    A mapping that stays open would count as memory in use.
+    """
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __getitem__(self, where) -> np.ndarray:
+        return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[where])
+
+
+@contextmanager
+def open_regions(path: Path) -> Iterator[Regions]:
+    """Open an image for reading by region.
+
+    Args:
+        path: a TIFF or OME-TIFF file (tiled, stripped, pyramidal, BigTIFF), an OME-Zarr folder, or any
+            other image, which is then read whole.
+
+    Raises:
+        ImageError: if it cannot be read.
+        InstallError: if Zarr is not installed.
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        try:
+            if is_zarr(path):
+                regions = _open_zarr(path)
+            elif path.suffix.lower() in TIFF_SUFFIXES:
+                check_file(path)
+                regions = _open_tiff(path, stack.enter_context(tifffile.TiffFile(path)))
+            else:
+                regions = Regions(path, read_image(path), "YXC")
+        except UnetppError:
+            raise
+        except Exception as error:
+            what = f"the image is damaged or of another format ({(str(error).splitlines() or [''])[0][:120]})"
+            raise ImageError(what, where=path, mend="export it again") from error
+        lengths = dict(zip(regions.axes, regions.pixels.shape, strict=True))
+        channels = lengths.get("C", 1) * lengths.get("S", 1)
+        if channels > MOST_CHANNELS:
+            what = f"the image has {channels} channels"
+            raise ImageError(what, where=path, mend=f"keep at most {MOST_CHANNELS}")
+        yield regions
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is a Zarr folder."""
+    return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def _open_tiff(path: Path, file: tifffile.TiffFile) -> Regions:
+    series = file.series[0]
+    page = series.keyframe
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        what = "a large image or a stack cannot have a palette"
+        raise ImageError(what, where=path, mend="export it as RGB or grey")
+    samples = 3 if page.photometric == tifffile.PHOTOMETRIC.RGB and page.extrasamples else None
+    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    if page.is_memmappable and series.dataoffset is not None:
+        dtype = series.dtype.newbyteorder(file.byteorder)
+        pixels = Mapped(path, series.dataoffset, series.shape, dtype)
+        return Regions(path, pixels, series.axes, inverted, samples)
+    pixels = _zarr().open_array(series.aszarr(level=0), mode="r")
+    return Regions(path, pixels, series.axes, inverted, samples)
+
+
+def _open_zarr(path: Path) -> Regions:
+    node = _zarr().open(path, mode="r")
+    if hasattr(node, "shape"):
+        return Regions(path, node, _guess_axes(node.shape, path))
+    attributes = dict(node.attrs)
+    scales = attributes.get("ome", attributes).get("multiscales")
+    if not scales:
+        what = "this Zarr folder says nothing of an image (no multiscales)"
+        raise ImageError(what, where=path, mend="give an OME-Zarr image")
+    pixels = node[scales[0]["datasets"][0]["path"]]
+    axes = "".join(
+        (axis["name"] if isinstance(axis, dict) else axis).upper() for axis in scales[0].get("axes", "TCZYX")
+    )
+    return Regions(path, pixels, axes[-pixels.ndim :])
+
+
+def _guess_axes(shape, path) -> str:
+    if len(shape) == 2:
+        return "YX"
+    if len(shape) == 3 and shape[2] <= 4:
+        return "YXC"
+    raise ImageError("this Zarr array has no named axes", where=path, mend="give an OME-Zarr image")
+
+
+def _zarr():
+    try:
+        import zarr
+    except ImportError as error:
+        mend = 'run: pip install "unetpp[formats]"'
+        raise InstallError("Zarr is not installed; it reads images by region", mend=mend) from error
+    return zarr

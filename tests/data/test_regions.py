@@ -1,0 +1,114 @@
+"""A region of a file is the region of its pixels, however they are stored."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from unetpp.data.images import read_image, write_png
+from unetpp.data.regions import open_regions
+from unetpp.errors import ImageError
+
+zarr = pytest.importorskip("zarr", reason="the extra [formats] is not installed")
+
+
+def read(path, *region):
+    with open_regions(path) as regions:
+        return regions.read(*region)
+
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (150, 210, 3), np.uint8)
+ROWS, COLUMNS = slice(33, 101), slice(50, 203)
+
+STORED = {
+    "plain": {},
+    "bigtiff": {"bigtiff": True},
+    "strips": {"rowsperstrip": 7, "compression": "zlib"},
+    "tiles": {"tile": (64, 32), "compression": "lzw"},
+    "jpeg2000": {"tile": (64, 64), "compression": "jpeg2000"},
+    "big endian": {"byteorder": ">"},
+    "plane by plane": {"planarconfig": "separate", "tile": (32, 32)},
+}
+
+
+@pytest.mark.parametrize("how", STORED)
+def test_a_region_is_read_however_a_tiff_is_stored(how, tmp_path):
+    options = dict(STORED[how])
+    pixels = RGB if how != "plane by plane" else np.moveaxis(RGB, -1, 0).copy()
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", **options)
+    with open_regions(tmp_path / "a.tif") as regions:
+        assert (regions.size, regions.plane_shape) == ((150, 210), ())
+        np.testing.assert_array_equal(regions.read((), ROWS, COLUMNS), RGB[ROWS, COLUMNS])
+        np.testing.assert_array_equal(
+            regions.read((), slice(0, 150), slice(0, 210)), read_image(tmp_path / "a.tif")
+        )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "photometric"), [("uint16", "minisblack"), ("uint8", "miniswhite"), ("float32", "minisblack")]
+)
+def test_grey_values_are_those_of_a_whole_image(dtype, photometric, tmp_path):
+    pixels = RNG.integers(0, 200, (40, 50)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric=photometric, tile=(16, 16))
+    found = read(tmp_path / "a.tif", (), slice(3, 20), slice(5, 50))
+    np.testing.assert_array_equal(found, read_image(tmp_path / "a.tif")[3:20, 5:50])
+
+
+def test_opacity_is_left_out(tmp_path):
+    pixels = np.dstack([RGB, RGB[..., :1]])
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", (), ROWS, COLUMNS), RGB[ROWS, COLUMNS])
+
+
+def test_a_pyramid_is_read_at_full_resolution(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
+        file.write(RGB, subifds=1, tile=(32, 32), photometric="rgb")
+        file.write(RGB[::2, ::2], subfiletype=1, tile=(32, 32), photometric="rgb")
+    np.testing.assert_array_equal(read(tmp_path / "a.ome.tif", (), ROWS, COLUMNS), RGB[ROWS, COLUMNS])
+
+
+def test_planes_of_a_stack_are_told_apart(tmp_path):
+    stack = RNG.integers(0, 65535, (2, 4, 3, 40, 50)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, metadata={"axes": "TZCYX"}, photometric="minisblack")
+    with open_regions(tmp_path / "a.ome.tif") as regions:
+        assert (regions.plane_axes, regions.plane_shape) == ("TZ", (2, 4))
+        found = regions.read((1, 2), slice(3, 20), slice(5, 50))
+        np.testing.assert_array_equal(found, np.moveaxis(stack[1, 2, :, 3:20, 5:50], 0, -1))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_ome_zarr_is_read_by_region(version, tmp_path):
+    stack = RNG.integers(0, 255, (3, 5, 40, 50)).astype(np.uint8)
+    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=version)
+    group.create_array("0", data=stack, chunks=(1, 1, 16, 16))
+    scales = [{"axes": [{"name": name} for name in "czyx"], "datasets": [{"path": "0"}]}]
+    group.attrs.update({"multiscales": scales} if version == 2 else {"ome": {"multiscales": scales}})
+    with open_regions(tmp_path / "a.zarr") as regions:
+        assert (regions.plane_axes, regions.plane_shape) == ("Z", (5,))
+        found = regions.read((4,), slice(3, 20), slice(5, 50))
+        np.testing.assert_array_equal(found, np.moveaxis(stack[:, 4, 3:20, 5:50], 0, -1))
+
+
+def test_other_images_are_read_whole(tmp_path):
+    write_png(tmp_path / "a.png", RGB)
+    np.testing.assert_array_equal(read(tmp_path / "a.png", (), ROWS, COLUMNS), RGB[ROWS, COLUMNS])
+
+
+def test_a_damaged_region_is_reported_with_its_file(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB, tile=(32, 32), compression="zlib", photometric="rgb")
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[:5000] + bytes(len(content) - 5000))
+    with pytest.raises(ImageError, match=r"a\.tif"):
+        read(tmp_path / "a.tif", (), slice(0, 150), slice(0, 210))
+
+
+def test_infinite_pixels_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[0.0, np.inf]], np.float32))
+    with pytest.raises(ImageError, match="1 values are NaN or infinite"):
+        read(tmp_path / "a.tif", (), slice(0, 1), slice(0, 2))
+
+
+def test_a_zarr_folder_without_an_image_is_refused(tmp_path):
+    zarr.create_group(tmp_path / "a.zarr")
+    with pytest.raises(ImageError, match="no multiscales"):
+        read(tmp_path / "a.zarr", (), ROWS, COLUMNS)
