@@ -8,6 +8,7 @@ import pytest
 from unetpp import UNet, UNetPP
 from unetpp.bundle import DESCRIPTION, FORMAT, WEIGHTS, Bundle, load_model, read_bundle, save_bundle
 from unetpp.data.normalization import Normalization
+from unetpp.data.resample import Scaling
 from unetpp.errors import BundleError, OutputError
 
 
@@ -15,7 +16,7 @@ def saved(folder, network=UNetPP, **settings):
     model = network((None, None, 1), 2, filters=(4, 8), **settings)
     config = {name: value for name, value in model.get_config().items() if name != "name"}
     bundle = Bundle(
-        network.__name__, config, ("nothing", "thing"), Normalization((0.25,), (0.5,)), long_side=64
+        network.__name__, config, ("nothing", "thing"), Normalization((0.25,), (0.5,)), Scaling(64)
     )
     return model, save_bundle(folder, bundle, model)
 
@@ -25,7 +26,7 @@ def test_a_bundle_gives_back_the_model_and_its_description(network, tmp_path):
     model, bundle = saved(tmp_path / "model", network)
     again, rebuilt = load_model(tmp_path / "model")
     assert again.classes == bundle.classes
-    assert (again.normalization, again.long_side) == (Normalization((0.25,), (0.5,)), 64)
+    assert (again.normalization, again.scaling) == (Normalization((0.25,), (0.5,)), Scaling(64))
     assert type(rebuilt) is network
     image = np.random.default_rng(0).random((1, 16, 32, 1), np.float32)
     np.testing.assert_allclose(rebuilt.predict(image, verbose=0), model.predict(image, verbose=0), atol=1e-6)
@@ -99,7 +100,9 @@ def truncate(name):
         (change(normalization=normalization(std=[0.0])), "damaged at normalization"),
         (change(normalization=normalization(std=[1.0, 1.0])), "damaged at normalization"),
         (change(normalization=None), "damaged at normalization"),
-        (change(long_side=-3), "damaged at long_side"),
+        (change(scaling={"long_side": -3, "largest": None, "scale": 1.0}), "damaged at scaling"),
+        (change(scaling={"long_side": None, "largest": None, "scale": 0}), "damaged at scaling"),
+        (change(scaling={"surprise": 1}), "damaged at scaling"),
         (change(settings={"filters": [4]}), "do not fit"),
         (change(settings={"surprise": 1}), "do not fit"),
         (change(sha256={}), "weights.h5 is damaged"),

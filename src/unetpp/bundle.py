@@ -19,6 +19,7 @@ from typing import Any
 
 from unetpp.data.images import atomic_path
 from unetpp.data.normalization import Normalization
+from unetpp.data.resample import Scaling
 from unetpp.errors import BundleError, InstallError, OutputError, SettingError
 
 FORMAT = 1
@@ -37,7 +38,7 @@ class Bundle:
         settings: the network's arguments, as from its `get_config`.
         classes: the name of each class, by index.
         normalization: of the images.
-        long_side: the long side in pixels to which images are scaled, None for their own size.
+        scaling: of the images.
         sha256: of each file beside the description, by its name.
         origin: how the model came to be: data, options, versions, scores.
         format: the version of this description.
@@ -47,7 +48,7 @@ class Bundle:
     settings: dict[str, Any]
     classes: tuple[str, ...]
     normalization: Normalization
-    long_side: int | None = None
+    scaling: Scaling = field(default_factory=Scaling)
     sha256: dict[str, str] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
@@ -152,7 +153,14 @@ def read_bundle(path: Path) -> Bundle:
     values = {name: value for name, value in content.items() if name in known}
     scale = values["normalization"]
     normalization = Normalization(tuple(scale["mean"]), tuple(scale["std"]), bool(scale["per_image"]))
-    return Bundle(**{**values, "classes": tuple(values["classes"]), "normalization": normalization})
+    return Bundle(
+        **{
+            **values,
+            "classes": tuple(values["classes"]),
+            "normalization": normalization,
+            "scaling": Scaling(**values["scaling"]),
+        }
+    )
 
 
 def load_model(path: Path):
@@ -233,6 +241,14 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _scaling(long_side=0, largest=0, scale=0, **others) -> bool:
+    return (
+        all(value is None or (isinstance(value, int) and value > 0) for value in (long_side, largest))
+        and _numbers([scale], positive=True)
+        and not others
+    )
+
+
 def _numbers(value, *, positive=False) -> bool:
     return (
         isinstance(value, list)
@@ -254,7 +270,7 @@ CHECKS = {
         and _numbers(value["std"], positive=True)
         and len(value["mean"]) == len(value["std"])
     ),
-    "long_side": lambda value: value is None or (isinstance(value, int) and value > 0),
+    "scaling": lambda value: isinstance(value, dict) and _scaling(**value),
     "sha256": lambda value: (
         isinstance(value, dict)
         and all(isinstance(text, str) and Path(name).name == name for name, text in value.items())

@@ -16,6 +16,9 @@ class UnetppError(Exception):
         self.what, self.where, self.mend = what, where, mend
         super().__init__(what, where, mend)
 
+    def __reduce__(self):
+        return _again, (type(self), self.what, self.where, self.mend)
+
     def __str__(self) -> str:
         line = self.what if self.where is None else f"{self.where}: {self.what}"
         return line if self.mend is None else f"{line}; {self.mend}"
@@ -53,3 +56,12 @@ class InstallError(UnetppError, ImportError):
 
     def __str__(self) -> str:
         return UnetppError.__str__(self)
+
+
+class ClusterError(UnetppError, RuntimeError):
+    """Other machines that do not answer, or give up."""
+
+
+def _again(kind, what, where, mend):
+    """An error that comes from another process."""
+    return kind(what, where=where, mend=mend)

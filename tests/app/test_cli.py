@@ -13,6 +13,7 @@ import zlib
 import click
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from unetpp.app.cli import Duration, cli, main
@@ -357,7 +358,7 @@ def test_both_engines_find_the_same(trained, data, tmp_path):
 def test_predicting_loads_neither_keras_nor_tensorflow(trained, data, tmp_path):
     script = (
         "import sys; from unetpp.app.run import run_prediction; from pathlib import Path\n"
-        f"run_prediction(Path({str(trained)!r}), [{str(data / 'images')!r}], Path({str(tmp_path / 'out')!r}))\n"
+        f"run_prediction([Path({str(trained)!r})], [{str(data / 'images')!r}], Path({str(tmp_path / 'out')!r}))\n"
         "print(sorted({'keras', 'tensorflow', 'jax', 'torch', 'h5py'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -392,3 +393,64 @@ def test_a_model_without_a_graph_is_run_by_keras_and_says_so(trained, data, tmp_
     assert run("export", folder) == 0
     assert run("predict", folder, first(data / "images"), "--out", tmp_path / "again") == 0
     assert "Keras runs it" not in capsys.readouterr().err
+
+
+def test_uncertainty_is_two_planes_from_0_to_1(trained, data, tmp_path):
+    out = tmp_path / "out"
+    assert run("predict", trained, first(data / "images"), "--out", out, "--uncertainty", "--tta") == 0
+    planes = tifffile.imread(first(out / "uncertainty"))
+    assert planes.shape == (2, 40, 56)
+    assert planes.dtype == np.float16
+    assert 0 <= planes.min() <= planes.max() <= 1
+    assert planes[1].max() > 0
+
+
+def test_models_are_averaged_if_their_classes_are_the_same(trained, data, tmp_path, capsys):
+    image = first(data / "images")
+    assert run("predict", trained, image, "--out", tmp_path / "out", "--ensemble", trained / "model") == 0
+    other = shutil.copytree(trained / "model", tmp_path / "other")
+    description = json.loads((other / DESCRIPTION).read_text())
+    description["classes"] = ["background", "nucleus", "debris"]
+    (other / DESCRIPTION).write_text(json.dumps(description))
+    arguments = ["predict", trained, image, "--out", tmp_path / "out2", "--ensemble", other]
+    refuses(capsys, *arguments, saying=["nucleus, debris", "same classes"])
+
+
+def test_resuming_leaves_out_what_is_there(trained, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("predict", trained, first(data / "images"), "--out", out) == 0
+    made = first(out / "labels").stat().st_mtime_ns
+    assert run("predict", trained, data / "images", "--out", out, "--resume") == 0
+    assert "4 of 4 images" in capsys.readouterr().out
+    assert first(out / "labels").stat().st_mtime_ns == made
+    assert len(list((out / "labels").iterdir())) == 5
+
+
+def test_a_stack_and_a_slide_are_predicted_from_the_command_line(trained, tmp_path, capsys):
+    stack = np.random.default_rng(0).integers(0, 255, (3, 60, 70), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.ome.tif", stack, metadata={"axes": "ZYX"}, photometric="minisblack")
+    assert run("predict", trained, tmp_path / "stack.ome.tif", "--out", tmp_path / "labels.ome.zarr") == 0
+    said = capsys.readouterr().err
+    assert "3 planes of 70 x 60 pixels, 3 blocks, about" in said
+    assert (tmp_path / "labels.ome.zarr" / "zarr.json").is_file()
+
+
+def test_work_is_spread_over_processes_of_this_machine(trained, data, tmp_path, capsys):
+    assert run("predict", trained, data / "images", "--out", tmp_path / "alone") == 0
+    assert run("predict", trained, data / "images", "--out", tmp_path / "spread", "--workers", "2") == 0
+    assert "2 workers" in capsys.readouterr().err
+    for path in (tmp_path / "alone" / "labels").iterdir():
+        np.testing.assert_array_equal(pixels(path), pixels(tmp_path / "spread" / "labels" / path.name))
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(trained, data, tmp_path, capsys):
+    arguments = [
+        "predict",
+        trained,
+        data / "images",
+        "--out",
+        tmp_path / "out",
+        "--cluster",
+        "tcp://127.0.0.1:9",
+    ]
+    refuses(capsys, *arguments, saying=["tcp://127.0.0.1:9", "no Dask scheduler answers"])

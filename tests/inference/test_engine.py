@@ -37,7 +37,7 @@ def test_the_graph_is_run(graph, precision, tolerance):
 
 
 def test_threads_share_an_engine(graph):
-    run, found = openvino_engine(graph, precision="float32", streams=2), {}
+    run, found = openvino_engine(graph, precision="float32", threads=2), {}
 
     def work(k):
         image = np.full((1, 16, 16 + 16 * k, 1), k, np.float32)

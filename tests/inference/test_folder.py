@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from unetpp.data.images import read_image, write_png
 from unetpp.data.normalization import Normalization
 from unetpp.errors import ImageError, OutputError
-from unetpp.inference.folder import Job, _unique_names, find_jobs, predict_folder
+from unetpp.inference.folder import predict_folder
+from unetpp.inference.jobs import Job, _unique_names, find_jobs
 from unetpp.inference.predict import Predictor
 
 
@@ -67,7 +68,7 @@ def test_one_bad_image_does_not_stop_the_rest(tmp_path):
     (tmp_path / "in" / "b.png").write_bytes(b"no image")
     picture(tmp_path / "in" / "c.png", 0)
     failures = predict_folder(
-        find_jobs([str(tmp_path / "in")]), PREDICTOR, tmp_path / "out", probabilities=True
+        find_jobs([str(tmp_path / "in")]), PREDICTOR, tmp_path / "out", extras=["probabilities"]
     )
     assert [error.where.name for error in failures] == ["b.png"]
     written = sorted(
@@ -92,7 +93,9 @@ def test_probabilities_are_float16_one_plane_a_class(tmp_path):
     import tifffile
 
     picture(tmp_path / "a.png")
-    predict_folder(find_jobs([str(tmp_path / "a.png")]), PREDICTOR, tmp_path / "out", probabilities=True)
+    predict_folder(
+        find_jobs([str(tmp_path / "a.png")]), PREDICTOR, tmp_path / "out", extras=["probabilities"]
+    )
     found = tifffile.imread(tmp_path / "out" / "probabilities" / "a.tif")
     assert found.dtype == np.float16
     np.testing.assert_array_equal(found, np.stack([np.zeros((6, 9)), np.ones((6, 9))]))
@@ -104,7 +107,7 @@ def test_an_output_that_exists_is_kept_unless_overwriting(tmp_path):
     with pytest.raises(OutputError, match="exists"):
         predict_folder(jobs, PREDICTOR, tmp_path / "out")
     assert read_image(kept).max() == 7
-    assert predict_folder(jobs, PREDICTOR, tmp_path / "out", overwrite=True) == []
+    assert predict_folder(jobs, PREDICTOR, tmp_path / "out", existing="overwrite") == []
     assert read_image(kept).max() != 7
 
 

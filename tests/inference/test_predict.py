@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from unetpp import UNetPP
 from unetpp.data.normalization import Normalization
+from unetpp.data.resample import Scaling
 from unetpp.errors import ImageError
 from unetpp.inference.engine import keras_engine
 from unetpp.inference.predict import Predictor, crop_middle, pad_by_reflection, to_labels
@@ -56,7 +57,9 @@ def test_the_long_side_is_scaled_for_the_network_and_back():
         sizes.append(images.shape[1:3])
         return pointwise(images)
 
-    found = Predictor(engine, PLAIN, long_side=64, multiple=32, tile=64)(np.zeros((300, 200, 1), np.uint8))
+    found = Predictor(engine, PLAIN, scaling=Scaling(64), multiple=32, tile=64)(
+        np.zeros((300, 200, 1), np.uint8)
+    )
     assert sizes == [(64, 64)]
     assert found.shape == (300, 200, 2)
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetpp.inference.tiles import axis, round_up, starts, tiles
+from unetpp.inference.tiles import axis, blocks, round_up, starts, tiles
 
 GRIDS = st.sampled_from([1, 16, 32])
 
@@ -49,3 +49,16 @@ def test_a_tile_counts_wholly_within_and_next_to_nothing_at_its_rim():
     assert first[0] == 1
     assert 0 < first[-1] < 0.001
     np.testing.assert_allclose(first, second[::-1], rtol=1e-6)
+
+
+@given(
+    height=st.integers(1, 300), width=st.integers(1, 300), core=st.integers(20, 120), halo=st.integers(0, 50)
+)
+def test_the_cores_of_blocks_make_the_image(height, width, core, halo):
+    image = np.arange(height * width).reshape(height, width)
+    found = np.full_like(image, -1)
+    for block in blocks((height, width), core, halo):
+        assert (found[block.core] == -1).all()
+        found[block.core] = image[block.region][block.inner]
+        assert max(image[block.region].shape) <= core + 2 * halo
+    np.testing.assert_array_equal(found, image)

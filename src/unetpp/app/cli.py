@@ -168,15 +168,30 @@ def evaluate(model, data, output, overwrite, engine, **places):
 @cli.command()
 @click.argument("model", type=EXISTING)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", type=EXISTING, required=True, help="Folder for labels/ and overlays/.")
+@click.option(
+    "--out", type=EXISTING, required=True, help="Folder for labels/ and overlays/, or one label image."
+)
 @click.option("--probabilities", is_flag=True, help="Also write class probabilities, float16 TIFF.")
+@click.option("--uncertainty", is_flag=True, help="Also write entropy and disagreement, float16 TIFF.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--resume", is_flag=True, help="Leave out images whose outputs exist.")
+@click.option(
+    "--ensemble", type=EXISTING, multiple=True, help="Another model to average with; may be repeated."
+)
+@click.option("--cluster", metavar="ADDRESS", help="Spread over a Dask cluster, such as tcp://host:8786.")
+@click.option("--workers", type=click.IntRange(1), help="Spread over so many processes on this machine.")
 @engine_options
-def predict(model, inputs, out, **options):
-    """Find MODEL's classes in images: files, folders or globs."""
+def predict(model, inputs, out, probabilities, uncertainty, overwrite, resume, ensemble, **options):
+    """Find MODEL's classes in images: files, folders or globs. Stacks and slides of any size are read by region."""
     from unetpp.app import run as running
 
-    if running.run_prediction(model, inputs, out, **options):
+    if overwrite and resume:
+        raise click.UsageError("--overwrite and --resume exclude each other")
+    extras = [
+        name for name, wanted in (("probabilities", probabilities), ("uncertainty", uncertainty)) if wanted
+    ]
+    existing = "overwrite" if overwrite else "skip" if resume else "refuse"
+    if running.run_prediction([model, *ensemble], inputs, out, extras=extras, existing=existing, **options):
         sys.exit(1)
 
 

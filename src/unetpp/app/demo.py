@@ -40,7 +40,9 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
     )
     scores = out / "scores.json"
     running.run_evaluation(out / "run", out / "test", scores, overwrite=True, places=PLACES)
-    running.run_prediction(out / "run", [str(out / "test" / "images")], out / "prediction", overwrite=True)
+    running.run_prediction(
+        [out / "run"], [str(out / "test" / "images")], out / "prediction", existing="overwrite"
+    )
     mean_iou = json.loads(scores.read_text(encoding="utf-8"))["mean_iou"]
     say = running.console.print
     say(

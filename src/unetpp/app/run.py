@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def run_evaluation(
     if output and output.exists() and (output.is_dir() or not overwrite):
         raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
     samples = find_samples(data, **places)
-    bundle, predictor = open_model(model, **(engine or {}))
+    bundle, predictor = open_models([model], **(engine or {}))
     from unetpp.inference.evaluate import evaluate
 
     with counting(errors) as bar:
@@ -127,23 +127,64 @@ def run_evaluation(
 
 
 def run_prediction(
-    model: Path, inputs, out: Path, *, probabilities=False, overwrite=False, engine=None
+    models: list[Path],
+    inputs,
+    out: Path,
+    *,
+    extras=(),
+    existing="refuse",
+    engine=None,
+    cluster=None,
+    workers=None,
 ) -> bool:
     """Predict, and say what failed; True if anything did."""
-    from unetpp.inference.folder import find_jobs, predict_folder, refuse_existing
+    from unetpp.inference.folder import Folder, threads
+    from unetpp.inference.jobs import find_jobs
 
     jobs = find_jobs(list(inputs))
-    if not overwrite:
-        refuse_existing(jobs, out, probabilities=probabilities)
-    _, predictor = open_model(model, **(engine or {}))
-    with counting(errors) as bar:
-        task = bar.add_task("predicting", total=len(jobs))
-        options = {"probabilities": probabilities, "overwrite": overwrite}
-        failures = predict_folder(jobs, predictor, out, done=lambda job: bar.advance(task), **options)
-    console.print(f"{len(jobs) - len(failures)} of {len(jobs)} images written to {out}", highlight=False)
+    bundle, predictor = open_models(models, **(engine or {}))
+    with errors.status("looking at the images ..."):
+        options = {"extras": extras, "existing": existing, "identity": str(sorted(bundle.sha256.items()))}
+        folder = Folder(jobs, predictor, out, classes=bundle.classes, **options)
+    for slide in folder.slides.values():
+        show_slide(slide, bundle)
+    with ExitStack() as stack:
+        execute = threads(predictor)
+        if cluster or workers:
+            execute = stack.enter_context(spread_over(cluster, workers, models, engine or {}))
+        bar = stack.enter_context(counting(errors))
+        task = bar.add_task("predicting", total=len(folder.pieces))
+        failures = folder.run(execute, done=lambda job: bar.advance(task))
+    written = len(folder.outputs) - len(failures)
+    console.print(f"{written} of {len(folder.outputs)} images written to {out}", highlight=False)
     for failure in failures:
         errors.print(f"unetpp: {failure}", style="red", highlight=False, soft_wrap=True, markup=False)
     return bool(failures)
+
+
+@contextmanager
+def spread_over(address: str | None, workers: int | None, models: list[Path], engine: dict):
+    """What does pieces of work on a cluster's workers."""
+    from unetpp.inference.cluster import Model, connect, spread, threads_each
+
+    options = {**engine, "threads": threads_each(workers)} if workers and not address else engine
+    with connect(address, workers or 1) as client:
+        errors.print(f"{len(client.scheduler_info()['workers'])} workers", highlight=False)
+        paths = tuple(str(Path(path).resolve()) for path in models)
+        yield spread(client, Model(paths, tuple(sorted(options.items()))))
+
+
+def show_slide(slide, bundle) -> None:
+    """What a slide will take, before it is begun."""
+    from unetpp.inference.slides import memory
+
+    planes = " x ".join(map(str, slide.plane_shape))
+    what = f"{slide.image.name}: {planes + ' planes of ' if planes else ''}{slide.size[1]:,} x {slide.size[0]:,} pixels"
+    left, total = len(slide.work()), slide.count
+    resumed = f"{total - left:,} of {total:,} blocks are done, " if left < total else f"{total:,} blocks, "
+    errors.print(
+        f"{what}, {resumed}about {memory(slide, bundle.settings) / 1e9:.1f} GB of memory", highlight=False
+    )
 
 
 def export_model(model: Path) -> None:
@@ -171,24 +212,27 @@ def show_summary(model: Path | None) -> None:
     choose_backend()
     bundle, network = load_model(model)
     network.summary()
-    rows = [("classes", ", ".join(bundle.classes)), ("long side", str(bundle.long_side or "as it is"))]
+    rows = [
+        ("classes", ", ".join(bundle.classes)),
+        ("long side", str(bundle.scaling.long_side or "as it is")),
+    ]
     rows += [(name, str(value)) for name, value in asdict(bundle.normalization).items()]
     rows += [(name, str(value)) for name, value in bundle.origin.items() if not isinstance(value, dict)]
     console.print(settings_table(rows))
 
 
-def open_model(path: Path, **options):
-    """`open_predictor`, with a backend of Keras that is installed if Keras is to run the network."""
+def open_models(paths: list[Path], **options):
+    """`open_predictors`, with a backend of Keras that is installed if Keras is to run a network."""
     from unetpp.bundle import GRAPH, read_bundle
-    from unetpp.inference.predict import open_predictor
+    from unetpp.inference.predict import open_predictors
 
-    engine = options.get("engine", "auto")
-    has_graph = GRAPH in read_bundle(path).sha256
-    if engine == "auto" and not has_graph:
-        errors.print("the model has no graph for OpenVINO: Keras runs it, slower (unetpp export adds one)")
-    if engine == "keras" or not has_graph:
+    lacking = [path for path in paths if GRAPH not in read_bundle(path).sha256]
+    if options.get("engine", "auto") == "auto":
+        for path in lacking:
+            errors.print(f"{path} has no graph for OpenVINO: Keras runs it, slower (unetpp export adds one)")
+    if options.get("engine") == "keras" or lacking:
         choose_backend()
-    return open_predictor(path, **options)
+    return open_predictors(paths, **options)
 
 
 def import_training():

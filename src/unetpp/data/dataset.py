@@ -82,8 +82,8 @@ def find_samples(
     return [Sample(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
 
 
-def check_sizes(sample: Sample) -> None:
-    """Raise `DatasetError` if an image and its mask differ in size."""
+def check_sizes(sample: Sample) -> tuple[int, int]:
+    """The (height, width) of an image and its mask; raise `DatasetError` if they differ."""
     image, mask = image_size(sample.image), image_size(sample.mask)
     if image != mask:
         raise DatasetError(
@@ -91,6 +91,7 @@ def check_sizes(sample: Sample) -> None:
             where=sample.mask,
             mend="export the mask at the image's size",
         )
+    return image
 
 
 def read_class_names(data: Path | str) -> tuple[str, ...] | None:

@@ -116,7 +116,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
                 with tifffile.TiffFile(path) as file:
                     page = file.series[0].keyframe
                     return page.imagelength, page.imagewidth
-            with _open_picture(path) as picture:
+            with open_picture(path) as picture:
                 width, height = picture.size
                 # Pillow decodes a whole PNG to find its orientation.
                 check_memory(height * width * len(picture.getbands()), path)
@@ -230,34 +230,35 @@ def write_png(
         picture.save(temporary, format="PNG")
 
 
-def write_probabilities(path: Path | str, probabilities: np.ndarray) -> None:
-    """Write class probabilities as a compressed TIFF, a plane a class.
+def write_planes(path: Path | str, planes: np.ndarray, names: Sequence[str] = ()) -> None:
+    """Write planes, such as class probabilities, as a compressed TIFF.
 
     Args:
         path: the file; folders above it are made.
-        probabilities: (H, W, C) float16.
+        planes: (C, H, W) float16.
+        names: of the planes.
 
     Raises:
         OutputError: if it cannot be written.
     """
     import tifffile
 
-    planes = np.ascontiguousarray(np.moveaxis(probabilities, -1, 0))
+    metadata: dict = {"axes": "CYX"} | ({"Labels": list(names)} if names else {})
     with atomic_path(path) as temporary:
         tifffile.imwrite(
             temporary,
-            planes,
+            np.ascontiguousarray(planes),
             photometric="minisblack",
             compression="zlib",
             predictor=False,
-            metadata={"axes": "CYX"},
+            metadata=metadata,
         )
 
 
 def _read_picture(path: Path, expand_palette: bool) -> np.ndarray:
     from PIL import ImageOps
 
-    with _open_picture(path) as picture:
+    with open_picture(path) as picture:
         width, height = picture.size
         check_memory(
             height * width * len(picture.getbands()) * (2 if picture.mode.startswith("I;16") else 1), path
@@ -289,7 +290,7 @@ def _read_picture(path: Path, expand_palette: bool) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _open_picture(path: Path):
+def open_picture(path: Path):
     """A Pillow image whose size is not limited by Pillow: `check_memory` is the limit here."""
     from PIL import Image
 

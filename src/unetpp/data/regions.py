@@ -6,7 +6,9 @@ The pixels stay on disk. What a region holds is what `read_image` would give the
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from unetpp.errors import ImageError, InstallError, UnetppError
 
 # Axes that hold what a pixel is made of; all others but Y and X make planes.
 CHANNEL_AXES = "CS"
+# One image at a time is decoded as a whole.
+DECODING = Lock()
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def open_regions(path: Path) -> Iterator[Regions]:
                 check_file(path)
                 regions = _open_tiff(path, stack.enter_context(tifffile.TiffFile(path)))
             else:
-                regions = Regions(path, read_image(path), "YXC")
+                regions = Regions(path, _whole(path, path.stat().st_mtime_ns), "YXC")
         except UnetppError:
             raise
         except Exception as error:
@@ -139,6 +143,13 @@ def open_regions(path: Path) -> Iterator[Regions]:
             what = f"the image has {channels} channels"
             raise ImageError(what, where=path, mend=f"keep at most {MOST_CHANNELS}")
         yield regions
+
+
+@lru_cache(maxsize=1)
+def _whole(path: Path, changed: int) -> np.ndarray:
+    """An image that can only be read as a whole, kept for the next region."""
+    with DECODING:
+        return read_image(path)
 
 
 def is_zarr(path: Path) -> bool:

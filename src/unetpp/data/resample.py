@@ -1,5 +1,7 @@
 """Change the size of images and masks."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image
 
@@ -41,17 +43,42 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
 
 
-def working_size(size: tuple[int, int], long_side: int | None) -> tuple[int, int]:
-    """The (height, width) at which an image is worked on: its long side scaled to `long_side`.
+@dataclass(frozen=True)
+class Scaling:
+    """At what size the network sees an image.
+
+    Attributes:
+        long_side: pixels to which an image's long side is brought; None for a fixed scale.
+        largest: pixels of the longest side among the training images. An image more than twice that long is
+            a mosaic or a slide: its objects, not its sides, are as large as in training.
+        scale: that of such an image, and of every image without a `long_side`.
 
     Example:
-        >>> working_size((600, 1200), 512)
+        >>> Scaling(512).size((600, 1200))
         (256, 512)
-        >>> working_size((600, 1200), None)
-        (600, 1200)
+        >>> Scaling(512, largest=1200, scale=0.5).size((9000, 8000))
+        (4500, 4000)
     """
-    if long_side is None:
-        return size
-    scale = long_side / max(size)
-    height, width = (max(1, round(side * scale)) for side in size)
-    return height, width
+
+    long_side: int | None = None
+    largest: int | None = None
+    scale: float = 1.0
+
+    def factor(self, size: tuple[int, int]) -> float:
+        """Working pixels a pixel of an image of `size` (height, width)."""
+        if self.long_side is None or (self.largest and max(size) > 2 * self.largest):
+            return self.scale
+        return self.long_side / max(size)
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The (height, width) at which an image of `size` is worked on."""
+        factor = self.factor(size)
+        height, width = (max(1, round(side * factor)) for side in size)
+        return height, width
+
+
+def measure_scaling(sizes: list[tuple[int, int]], long_side: int | None) -> Scaling:
+    """The scaling for training images of some sizes; `scale` is their median."""
+    scaling = Scaling(long_side)
+    scale = float(np.median([scaling.factor(size) for size in sizes]))
+    return Scaling(long_side, max(max(size) for size in sizes), scale)

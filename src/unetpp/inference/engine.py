@@ -44,7 +44,7 @@ def openvino_engine(
     device: str = "CPU",
     precision: str = "auto",
     output: int = -1,
-    streams: int = 1,
+    threads: int | None = None,
     cache: Path | None = None,
 ) -> Engine:
     """Run a graph with OpenVINO; threads may share the engine.
@@ -55,7 +55,7 @@ def openvino_engine(
         precision: of the arithmetic: "float32", "bfloat16", "float16", or "auto" for the fastest that the
             device has.
         output: which of the graph's outputs counts; what only the others need is not computed.
-        streams: images run side by side, each on its share of the cores.
+        threads: how many it uses; None for all cores.
         cache: a folder where the compiled graph is kept, made again if it is stale or damaged.
 
     Raises:
@@ -65,7 +65,9 @@ def openvino_engine(
     """
     core = openvino_core()
     check_device(core, device, precision)
-    settings: dict[str, Any] = {"NUM_STREAMS": streams}
+    settings: dict[str, Any] = {"NUM_STREAMS": 1}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
     if PRECISIONS[precision]:
         settings["INFERENCE_PRECISION_HINT"] = PRECISIONS[precision]
     try:

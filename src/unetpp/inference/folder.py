@@ -1,110 +1,161 @@
 """Many images to files: labels, overlays, probabilities."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from glob import glob, has_magic
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+import numpy as np
 
 from unetpp.analysis.overlay import PALETTE, draw_overlay
-from unetpp.data.images import IMAGE_SUFFIXES, read_image, write_png, write_probabilities
-from unetpp.errors import ImageError, OutputError, UnetppError
-from unetpp.inference.predict import Predictor, to_labels
+from unetpp.data.images import read_image, write_planes, write_png
+from unetpp.errors import ImageError, UnetppError
+from unetpp.inference.jobs import Job, check_output, refuse_existing
+from unetpp.inference.predict import Ensemble, Predictor, to_labels
+from unetpp.inference.slides import Slide, finish, open_store, plan_slide, predict_block
+from unetpp.inference.uncertainty import uncertainty
 
-# Images in work at a time: one in the network, one that is read, one that is written.
+# Pieces of work at a time: one in the network, one that is read, one that is written.
 AHEAD = 3
 
-
-@dataclass(frozen=True)
-class Job:
-    """An image to predict and the name its outputs get.
-
-    Attributes:
-        image: the file.
-        name: its outputs' path below OUT/labels and OUT/overlays, without suffix.
-    """
-
-    image: Path
-    name: str
-
-    def outputs(self, out: Path, *, probabilities: bool) -> dict[str, Path]:
-        """The files this job writes, by kind."""
-        paths = {kind: out / kind / f"{self.name}.png" for kind in ("labels", "overlays")}
-        if probabilities:
-            paths["probabilities"] = out / "probabilities" / f"{self.name}.tif"
-        return paths
+# A piece of work: called with a predictor, by whoever has one.
+Piece = Callable[[Predictor | Ensemble], None]
+# Does pieces in any order; gives each, and how it failed.
+Execute = Callable[[Sequence[Piece]], Iterator[tuple[Piece, Exception | None]]]
 
 
-def find_jobs(inputs: list[str]) -> list[Job]:
-    """The images that files, folders and globs stand for, each with a name no other has.
-
-    A file below a given folder keeps its sub-folder. Where two inputs would share a name, their suffixes
-    are added, then the names of their folders, then numbers.
-
-    Args:
-        inputs: paths or glob patterns.
-
-    Raises:
-        ImageError: if an input does not exist or holds no image.
-    """
-    found: dict[Path, PurePosixPath] = {}
-    for given in inputs:
-        for image, relative in _expand(given):
-            found.setdefault(image, relative)
-    return [Job(image, name) for image, name in zip(found, _unique_names(found), strict=True)]
-
-
-def predict_folder(
-    jobs: list[Job],
-    predictor: Predictor,
-    out: Path,
-    *,
-    probabilities: bool = False,
-    overwrite: bool = False,
-    done: Callable[[Job], None] = lambda job: None,
-) -> list[UnetppError]:
-    """Predict images and write what was found.
-
-    Some images are read and written while another one is in the network, so that the processor does hardly
-    anything else.
+class Folder:
+    """The work on many images, in pieces that may be done anywhere and in any order.
 
     Args:
         jobs: images and the names of their outputs.
-        predictor: finds the classes.
-        out: the folder to write into.
-        probabilities: write them too, as float16 TIFF.
-        overwrite: replace outputs that exist.
-        done: called after each image.
+        predictor: finds the classes; decides on the blocks of slides.
+        out: the folder to write into, or a single label image.
+        classes: the name of each class.
+        identity: of the model; what was begun with another is not gone on with.
+        extras: "probabilities" and "uncertainty", written as float16 TIFF of images that are held as a whole.
+        existing: what to do about outputs that are there: "refuse", "overwrite", or "skip" if all of a job's are.
+
+    Attributes:
+        pieces: what is left to do: an image, or a block of a slide, each.
+        slides: images that are done by blocks.
+        failures: an error for each image that cannot be used.
+
+    Raises:
+        OutputError: if an output exists and may not be replaced, before anything is written.
+        SettingError: if several images shall go into one file.
+    """
+
+    def __init__(
+        self,
+        jobs: list[Job],
+        predictor: Predictor | Ensemble,
+        out: Path,
+        *,
+        classes: Sequence[str] = (),
+        identity: str = "",
+        extras: Sequence[str] = (),
+        existing: str = "refuse",
+    ):
+        check_output(jobs, out)
+        outputs = {job: job.outputs(out, extras) for job in jobs}
+        if existing == "refuse":
+            refuse_existing(jobs, out, extras)
+        if existing == "skip":
+            outputs = {
+                job: paths for job, paths in outputs.items() if not all(p.exists() for p in paths.values())
+            }
+        self.classes, self.outputs = classes, outputs
+        self.failures: list[UnetppError] = []
+        self.slides: dict[Job, Slide] = {}
+        self.pieces: list[Piece] = []
+        # Whose piece each is, and how many are left of each job.
+        self.owner: dict[int, Job] = {}
+        self.left: dict[Job, int] = {}
+        for job in outputs:
+            if job.kind == "image":
+                self._add(job, [functools.partial(predict_file, job, outputs[job])])
+            else:
+                self._add_slide(job, predictor, identity)
+
+    def _add(self, job: Job, pieces: Sequence[Piece]) -> None:
+        self.pieces += pieces
+        self.owner |= {id(piece): job for piece in pieces}
+        self.left[job] = len(pieces)
+
+    def _add_slide(self, job, predictor, identity):
+        labels = self.outputs[job]["labels"]
+        try:
+            slide = plan_slide(job.image, labels.with_name(f".{labels.name}.partial"), predictor, identity)
+        except ImageError as error:
+            self.failures.append(error)
+            return
+        open_store(slide, create=True)
+        self.slides[job] = slide
+        self._add(job, [functools.partial(predict_block, slide, *place) for place in slide.work()])
+        if not self.left[job]:
+            self._finish(job)
+
+    def run(self, execute: Execute, done: Callable[[Job], None] = lambda job: None) -> list[UnetppError]:
+        """Do the work.
+
+        Args:
+            execute: does the pieces.
+            done: called after each piece with its job.
+
+        Returns:
+            an error for each image that could not be predicted; all others are written.
+
+        Raises:
+            OutputError: if outputs cannot be written; what was written stays.
+        """
+        failed: set[Job] = set()
+        for piece, error in execute(self.pieces):
+            job = self.owner[id(piece)]
+            if isinstance(error, ImageError):
+                if job not in failed:
+                    self.failures.append(error)
+                failed.add(job)
+            elif error:
+                raise error
+            self.left[job] -= 1
+            if job.kind != "image" and not self.left[job] and job not in failed:
+                self._finish(job)
+            done(job)
+        return sorted(self.failures, key=str)
+
+    def _finish(self, job: Job) -> None:
+        paths = self.outputs[job]
+        finish(self.slides[job], paths["labels"], paths.get("overlays"), self.classes)
+
+
+def threads(predictor: Predictor | Ensemble) -> Execute:
+    """Do pieces of work in this process: some read and write while another one is in the network."""
+
+    def execute(pieces):
+        pool = ThreadPoolExecutor(AHEAD)
+        try:
+            futures = {pool.submit(piece, predictor): piece for piece in pieces}
+            for future in as_completed(futures):
+                yield futures.pop(future), future.exception()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    return execute
+
+
+def predict_folder(
+    jobs: list[Job], predictor: Predictor | Ensemble, out: Path, **options
+) -> list[UnetppError]:
+    """Predict images in this process and write what was found; see `Folder`.
 
     Returns:
         an error for each image that could not be predicted; all others are written.
-
-    Raises:
-        OutputError: if an output exists and may not be replaced, before anything is written; or if
-            outputs cannot be written.
     """
-    if not overwrite:
-        refuse_existing(jobs, out, probabilities=probabilities)
-    failures: list[UnetppError] = []
-    pool = ThreadPoolExecutor(AHEAD)
-    try:
-        futures = {
-            pool.submit(predict_file, job, predictor, job.outputs(out, probabilities=probabilities)): job
-            for job in jobs
-        }
-        for future in as_completed(futures):
-            try:
-                future.result()
-            except ImageError as error:
-                failures.append(error)
-            done(futures[future])
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return sorted(failures, key=str)
+    return Folder(jobs, predictor, out, **options).run(threads(predictor))
 
 
-def predict_file(job: Job, predictor: Predictor, outputs: dict[str, Path]) -> None:
+def predict_file(job: Job, outputs: dict[str, Path], predictor: Predictor | Ensemble) -> None:
     """Predict one image and write its outputs.
 
     Raises:
@@ -113,79 +164,19 @@ def predict_file(job: Job, predictor: Predictor, outputs: dict[str, Path]) -> No
     """
     try:
         image = read_image(job.image)
-        found = predictor(image)
+        found, unsure = (
+            uncertainty(predictor.members(image)) if "uncertainty" in outputs else (predictor(image), None)
+        )
     except MemoryError:
         what = "the image does not fit into memory"
-        raise ImageError(what, where=job.image, mend="cut it up") from None
+        raise ImageError(what, where=job.image, mend="save it as a tiled TIFF") from None
     except ImageError as error:
         raise ImageError(error.what, where=job.image, mend=error.mend) from error
     labels = to_labels(found)
+    if unsure is not None:
+        write_planes(outputs["uncertainty"], unsure.astype("float16"), ("entropy", "disagreement"))
     if "probabilities" in outputs:
-        write_probabilities(outputs["probabilities"], found.astype("float16"))
-    write_png(outputs["overlays"], draw_overlay(image, labels))
+        write_planes(outputs["probabilities"], np.moveaxis(found, -1, 0).astype("float16"))
+    if "overlays" in outputs:
+        write_png(outputs["overlays"], draw_overlay(image, labels))
     write_png(outputs["labels"], labels, palette=PALETTE)
-
-
-def refuse_existing(jobs: list[Job], out: Path, *, probabilities: bool) -> None:
-    """Raise `OutputError` if a job's output is there already."""
-    if out.exists() and not out.is_dir():
-        raise OutputError("this is a file, not a folder", where=out, mend="choose another --out")
-    for job in jobs:
-        for path in job.outputs(out, probabilities=probabilities).values():
-            if path.exists():
-                raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")
-
-
-def _expand(given: str) -> Iterator[tuple[Path, PurePosixPath]]:
-    """The images of one input, each with its path relative to where the input begins."""
-    path = Path(given)
-    if path.is_dir():
-        files = [p for p in sorted(path.rglob("*")) if _is_image(p)]
-        if not files:
-            raise ImageError("no image is in this folder", where=path, mend="give a folder with images")
-        for file in files:
-            yield file.resolve(), PurePosixPath(file.relative_to(path).as_posix())
-    elif path.exists() or not has_magic(given):
-        if not path.exists():
-            raise ImageError("there is no such file or folder", where=path, mend="check the path")
-        yield path.resolve(), PurePosixPath(path.name)
-    else:
-        # Path.glob takes no absolute pattern.
-        files = [Path(p) for p in sorted(glob(given, recursive=True)) if _is_image(Path(p))]  # noqa: PTH207
-        if not files:
-            raise ImageError("no image matches", where=given, mend="check the pattern")
-        for file in files:
-            yield file.resolve(), PurePosixPath(file.name)
-
-
-def _is_image(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def _unique_names(found: dict[Path, PurePosixPath]) -> list[str]:
-    """Names for outputs; compared without case, since some file systems do not tell it apart."""
-    names = [str(relative.with_suffix("")) for relative in found.values()]
-    for spell in (_with_suffix, _with_folder):
-        taken = Counter(name.lower() for name in names)
-        names = [
-            spell(path, relative) if taken[name.lower()] > 1 else name
-            for name, (path, relative) in zip(names, found.items(), strict=True)
-        ]
-    used: set[str] = set()
-    for k, name in enumerate(names):
-        number, unique = 1, name
-        while unique.lower() in used:
-            number += 1
-            unique = f"{name}_{number}"
-        used.add(unique.lower())
-        names[k] = unique
-    return names
-
-
-def _with_suffix(path: Path, relative: PurePosixPath) -> str:
-    return f"{relative.with_suffix('')}_{relative.suffix.removeprefix('.')}"
-
-
-def _with_folder(path: Path, relative: PurePosixPath) -> str:
-    root = path.parents[len(relative.parts) - 1].name
-    return str(PurePosixPath(root or "root") / _with_suffix(path, relative))

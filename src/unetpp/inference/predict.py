@@ -1,7 +1,7 @@
 """One image to class probabilities and labels."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from unetpp.bundle import GRAPH, Bundle, find_bundle, load_model, read_bundle, verified
 from unetpp.data.images import as_float, to_channels
 from unetpp.data.normalization import Normalization
-from unetpp.data.resample import resize_image, working_size
+from unetpp.data.resample import Scaling, resize_image
 from unetpp.data.symmetry import SYMMETRIES, turn, turn_back
 from unetpp.errors import SettingError
 from unetpp.inference.engine import Engine, keras_engine, openvino_engine
@@ -26,7 +26,7 @@ class Predictor:
     Attributes:
         engine: runs the network on a batch.
         normalization: of the images.
-        long_side: pixels of an image's long side when the network sees it; None for as it is.
+        scaling: of the images.
         symmetries: how many of the eight symmetries of the square are averaged (test-time augmentation).
         multiple: what the network's height and width must be a multiple of.
         tile: pixels of a tile's side at most; a multiple of `multiple`.
@@ -35,7 +35,7 @@ class Predictor:
 
     engine: Engine
     normalization: Normalization
-    long_side: int | None = None
+    scaling: Scaling = field(default_factory=Scaling)
     symmetries: int = 1
     multiple: int = 32
     tile: int = 512
@@ -63,9 +63,29 @@ class Predictor:
         """The class of each pixel: (H, W, C) -> (H, W) uint8."""
         return to_labels(self(image))
 
+    def scale(self, size: tuple[int, int]) -> float:
+        """Pixels that the network sees a pixel of an image of `size` (height, width)."""
+        return self.scaling.factor(size)
+
+    def for_regions(self, size: tuple[int, int], sample: np.ndarray, tile: int) -> "Predictor":
+        """The same for regions of one image: all at one scale, and normalised alike.
+
+        Args:
+            size: (height, width) of the whole image.
+            sample: (n, C) pixels from all over the image, of its dtype.
+            tile: working pixels of a region's side at most; larger ones are tiled.
+        """
+        normalization = self.normalization.of(
+            as_float(to_channels(sample[None], len(self.normalization.mean)))
+        )
+        scaling = Scaling(scale=self.scale(size))
+        return replace(
+            self, normalization=normalization, scaling=scaling, tile=round_up((tile, tile), self.multiple)[0]
+        )
+
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Bring to working size and normalise: (H, W, C) -> (h, w, channels) float32."""
-        size = working_size(image.shape[:2], self.long_side)
+        size = self.scaling.size(image.shape[:2])
         pixels = resize_image(as_float(to_channels(image, len(self.normalization.mean))), size)
         return self.normalization.of(pixels)(pixels)
 
@@ -111,6 +131,14 @@ class Ensemble:
         """The class of each pixel: (H, W, C) -> (H, W) uint8."""
         return to_labels(self(image))
 
+    def scale(self, size: tuple[int, int]) -> float:
+        """As `Predictor.scale`, of the first."""
+        return self.predictors[0].scale(size)
+
+    def for_regions(self, size: tuple[int, int], sample: np.ndarray, tile: int) -> "Ensemble":
+        """The same for regions of one image, as `Predictor.for_regions`."""
+        return Ensemble(tuple(predictor.for_regions(size, sample, tile) for predictor in self.predictors))
+
 
 def open_predictor(
     path: Path,
@@ -120,7 +148,7 @@ def open_predictor(
     level: int | None = None,
     device: str = "CPU",
     tta: bool = False,
-    streams: int = 1,
+    threads: int | None = None,
 ) -> tuple[Bundle, Predictor]:
     """A bundle and what predicts with it.
 
@@ -131,7 +159,7 @@ def open_predictor(
         level: of a network trained with deep supervision: 1, the shallowest, to the deepest, the default.
         device: of OpenVINO: "CPU", "GPU", ...
         tta: average over the eight symmetries of the square (test-time augmentation).
-        streams: images that OpenVINO runs side by side.
+        threads: how many OpenVINO uses; None for all cores.
 
     Raises:
         BundleError: if the bundle is missing, damaged, or from a newer version.
@@ -153,13 +181,31 @@ def open_predictor(
             "device": device,
             "precision": precision,
             "output": index,
-            "streams": streams,
+            "threads": threads,
         }
         run = openvino_engine(verified(folder, bundle, GRAPH), cache=cache_folder(), **settings)
     else:
         _, model = load_model(path)
         run = keras_engine(model if level in (None, levels[-1]) else model.pruned(level))
-    return bundle, Predictor(run, bundle.normalization, bundle.long_side, symmetries=SYMMETRIES if tta else 1)
+    return bundle, Predictor(run, bundle.normalization, bundle.scaling, symmetries=SYMMETRIES if tta else 1)
+
+
+def open_predictors(paths: Sequence[Path], **options) -> tuple[Bundle, Predictor | Ensemble]:
+    """`open_predictor` of one bundle, or of several whose probabilities are averaged.
+
+    Returns:
+        the first bundle's description, and what predicts.
+
+    Raises:
+        SettingError: if the bundles' classes differ.
+    """
+    opened = [open_predictor(path, **options) for path in paths]
+    for path, (bundle, _) in zip(paths, opened, strict=True):
+        if bundle.classes != opened[0][0].classes:
+            what = f"the classes {', '.join(bundle.classes)} are not those of {paths[0]}"
+            raise SettingError(what, where=path, mend="average models of the same classes")
+    predictors = tuple(predictor for _, predictor in opened)
+    return opened[0][0], predictors[0] if len(predictors) == 1 else Ensemble(predictors)
 
 
 def cache_folder() -> Path:

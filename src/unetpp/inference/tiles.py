@@ -77,6 +77,52 @@ def starts(length: int, tile: int, overlap: int, grid: int = 1) -> list[int]:
     return [grid * (k * cells // max(count, 1)) for k in range(count + 1)]
 
 
+@dataclass(frozen=True)
+class Block:
+    """A piece of an image that is predicted by itself.
+
+    Attributes:
+        index: (row, column) among the blocks.
+        core: (rows, columns) that it answers for; the cores of all blocks make the image.
+        region: (rows, columns) that the network sees.
+    """
+
+    index: tuple[int, int]
+    core: tuple[slice, slice]
+    region: tuple[slice, slice]
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """The (rows, columns) of the core within the region."""
+        rows, columns = (
+            slice(core.start - region.start, core.stop - region.start)
+            for core, region in zip(self.core, self.region, strict=True)
+        )
+        return rows, columns
+
+
+def blocks(size: tuple[int, int], core: int, halo: int) -> list[Block]:
+    """Cut an image into blocks, row by row.
+
+    Args:
+        size: (height, width) of the image.
+        core: pixels of a core's side; the last ones may be shorter.
+        halo: pixels that the network sees around a core, where the image has them.
+    """
+    axes = [
+        [(k, slice(start, min(start + core, length))) for k, start in enumerate(range(0, length, core))]
+        for length in size
+    ]
+    found = []
+    for (i, rows), (j, columns) in product(*axes):
+        region = [
+            slice(max(0, piece.start - halo), min(length, piece.stop + halo))
+            for piece, length in zip((rows, columns), size, strict=True)
+        ]
+        found.append(Block((i, j), (rows, columns), (region[0], region[1])))
+    return found
+
+
 def round_up(size: tuple[int, int], multiple: int) -> tuple[int, int]:
     """Height and width, each the next multiple.
 

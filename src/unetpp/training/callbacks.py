@@ -143,7 +143,7 @@ def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
     }
     settings = {name: value for name, value in model.get_config().items() if name != "name"}
     return Bundle(
-        plan.options.network, settings, plan.classes, plan.normalization, plan.long_side, origin=origin
+        plan.options.network, settings, plan.classes, plan.normalization, plan.scaling, origin=origin
     )
 
 

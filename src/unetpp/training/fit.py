@@ -88,7 +88,7 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
     loading: dict[str, Any] = {
         "normalization": plan.normalization,
         "num_classes": len(plan.classes),
-        "long_side": plan.long_side,
+        "scaling": plan.scaling,
     }
     pictures, held_out = (
         [load_picture(sample, **loading) for sample in side] for side in (plan.train, plan.validation)

@@ -7,7 +7,7 @@ import numpy as np
 from unetpp.data.images import as_float, read_image, to_channels
 from unetpp.data.masks import read_mask
 from unetpp.data.normalization import Normalization
-from unetpp.data.resample import resize_image, resize_labels, working_size
+from unetpp.data.resample import Scaling, resize_image, resize_labels
 
 # Pixels of each class remembered for an image: enough to centre crops on, few enough to hold.
 CENTRES = 2000
@@ -28,11 +28,11 @@ class Picture:
     centres: tuple[np.ndarray, ...]
 
 
-def load_picture(sample, *, normalization: Normalization, num_classes, long_side, seed=0) -> Picture:
+def load_picture(sample, *, normalization: Normalization, num_classes, scaling: Scaling, seed=0) -> Picture:
     """Read a sample, bring it to working size and normalise it."""
     image = as_float(to_channels(read_image(sample.image), len(normalization.mean)))
     mask = read_mask(sample.mask, num_classes)
-    size = working_size(mask.shape, long_side)
+    size = scaling.size(mask.shape)
     image, mask = resize_image(image, size), resize_labels(mask, size)
     image = normalization.of(image)(image)
     rng = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ from typing import Any
 from unetpp.data import dataset
 from unetpp.data.images import atomic_path
 from unetpp.data.normalization import Normalization
+from unetpp.data.resample import Scaling, measure_scaling
 from unetpp.errors import DatasetError, SettingError
 
 
@@ -78,6 +79,7 @@ class Plan:
         classes: names by index.
         class_weights: of the loss, by index, or None.
         normalization: of the images.
+        scaling: of the images.
         train, validation: samples.
     """
 
@@ -85,13 +87,9 @@ class Plan:
     classes: tuple[str, ...]
     class_weights: tuple[float, ...] | None
     normalization: Normalization
+    scaling: Scaling
     train: tuple[dataset.Sample, ...]
     validation: tuple[dataset.Sample, ...]
-
-    @property
-    def long_side(self) -> int | None:
-        """Pixels of the long side, None for an image's own size."""
-        return self.options.long_side or None
 
 
 def make_plan(
@@ -110,8 +108,8 @@ def make_plan(
     """
     from unetpp.model.weights import resolve_class_weights
 
-    for sample in samples:
-        dataset.check_sizes(sample)
+    sizes = [dataset.check_sizes(sample) for sample in samples]
+    scaling = measure_scaling(sizes, options.long_side or None)
     names = dataset.infer_classes(samples, classes)
     counts = dataset.count_pixels(samples, len(names))
     groups = dataset.duplicate_groups(samples)
@@ -126,7 +124,7 @@ def make_plan(
     weights = resolve_class_weights(options.class_weights, len(names), class_names=names, counts=train_counts)
     per_image = None if options.normalization == "auto" else options.normalization == "image"
     normalization = dataset.measure_normalization(train, dataset.data_channels(samples), per_image=per_image)
-    return Plan(options, names, weights, normalization, tuple(train), tuple(validation))
+    return Plan(options, names, weights, normalization, scaling, tuple(train), tuple(validation))
 
 
 def save_plan(plan: Plan, run: Path) -> None:
@@ -152,6 +150,7 @@ def load_plan(run: Path) -> Plan:
         values = {name: value for name, value in _tuples(settings).items() if name in known}
         for side in ("train", "validation"):
             values[side] = tuple(_sample(row) for row in split[side])
+        values["scaling"] = Scaling(**values["scaling"])
         values["normalization"] = Normalization(**_tuples(values["normalization"]))
         return Plan(options, **values)
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -1,0 +1,161 @@
+"""Which images are to be predicted, and what their outputs are called."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path, PurePosixPath
+
+from unetpp.data.images import IMAGE_SUFFIXES
+from unetpp.data.regions import is_zarr
+from unetpp.errors import ImageError, OutputError, SettingError
+from unetpp.inference.slides import kind
+
+ZARR_SUFFIX = ".zarr"
+
+
+@dataclass(frozen=True)
+class Job:
+    """An image to predict and the name its outputs get.
+
+    Attributes:
+        image: the file.
+        name: its outputs' path below OUT/labels and OUT/overlays, without suffix.
+        kind: "image", "stack" or "slide", see `kind`.
+    """
+
+    image: Path
+    name: str
+    kind: str = "image"
+
+    def outputs(self, out: Path, extras: Sequence[str] = ()) -> dict[str, Path]:
+        """The files this job writes: labels, overlays, and for an image that is held as a whole the `extras`."""
+        if is_file(out):
+            return {"labels": out}
+        labels = ".png" if self.kind == "image" else ".ome.tif"
+        overlay = ".tif" if self.kind == "stack" else ".png"
+        paths = {
+            "labels": out / "labels" / (self.name + labels),
+            "overlays": out / "overlays" / (self.name + overlay),
+        }
+        if self.kind == "image":
+            paths |= {name: out / name / f"{self.name}.tif" for name in extras}
+        return paths
+
+
+def is_file(out: Path) -> bool:
+    """Whether an output is named as one label image, not as a folder for many."""
+    return out.suffix.lower() in {ZARR_SUFFIX, ".tif", ".tiff", ".png"}
+
+
+def find_jobs(inputs: list[str]) -> list[Job]:
+    """The images that files, folders and globs stand for, each with a name no other has.
+
+    A file below a given folder keeps its sub-folder. Where two inputs would share a name, their suffixes
+    are added, then the names of their folders, then numbers.
+
+    Args:
+        inputs: paths or glob patterns.
+
+    Raises:
+        ImageError: if an input does not exist or holds no image.
+    """
+    found: dict[Path, PurePosixPath] = {}
+    for given in inputs:
+        for image, relative in _expand(given):
+            found.setdefault(image, relative)
+    names = _unique_names(found)
+    return [Job(image, name, kind(image)) for image, name in zip(found, names, strict=True)]
+
+
+def check_output(jobs: list[Job], out: Path) -> None:
+    """Raise `SettingError` if all outputs cannot go where they shall.
+
+    A single label image may be named, instead of a folder for many: PNG for an image that is held as a whole,
+    OME-TIFF or OME-Zarr for a stack or a slide.
+    """
+    if not is_file(out):
+        return
+    if len(jobs) > 1:
+        raise SettingError(f"{len(jobs)} images cannot go into one file", where=out, mend="give a folder")
+    plain = jobs[0].kind == "image"
+    if plain != (out.suffix.lower() == ".png"):
+        mend = (
+            "name it .png, or give a folder" if plain else "name it .ome.tif or .ome.zarr, or give a folder"
+        )
+        raise SettingError(
+            f"the labels of this {jobs[0].kind} are no {out.suffix} file", where=out, mend=mend
+        )
+
+
+def refuse_existing(jobs: list[Job], out: Path, extras: Sequence[str] = ()) -> None:
+    """Raise `OutputError` if a job's output is there already."""
+    if out.exists() and not out.is_dir() and not is_file(out):
+        raise OutputError("this is a file, not a folder", where=out, mend="choose another --out")
+    for job in jobs:
+        for path in job.outputs(out, extras).values():
+            if path.exists():
+                raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")
+
+
+def _expand(given: str) -> Iterator[tuple[Path, PurePosixPath]]:
+    """The images of one input, each with its path relative to where the input begins."""
+    path = Path(given)
+    if is_zarr(path):
+        yield path.resolve(), PurePosixPath(path.name)
+    elif path.is_dir():
+        files = [p for p in sorted(path.rglob("*")) if _is_image(p)]
+        if not files:
+            raise ImageError("no image is in this folder", where=path, mend="give a folder with images")
+        for file in files:
+            yield file.resolve(), PurePosixPath(file.relative_to(path).as_posix())
+    elif path.exists() or not has_magic(given):
+        if not path.exists():
+            raise ImageError("there is no such file or folder", where=path, mend="check the path")
+        yield path.resolve(), PurePosixPath(path.name)
+    else:
+        # Path.glob takes no absolute pattern.
+        files = [Path(p) for p in sorted(glob(given, recursive=True)) if _is_image(Path(p))]  # noqa: PTH207
+        if not files:
+            raise ImageError("no image matches", where=given, mend="check the pattern")
+        for file in files:
+            yield file.resolve(), PurePosixPath(file.name)
+
+
+def _is_image(path: Path) -> bool:
+    if path.name.startswith(".") or any(parent.suffix == ZARR_SUFFIX for parent in path.parents):
+        return False
+    return is_zarr(path) or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _unique_names(found: dict[Path, PurePosixPath]) -> list[str]:
+    """Names for outputs; compared without case, since some file systems do not tell it apart."""
+    names = [_plain(relative) for relative in found.values()]
+    for spell in (_with_suffix, _with_folder):
+        taken = Counter(name.lower() for name in names)
+        names = [
+            spell(path, relative) if taken[name.lower()] > 1 else name
+            for name, (path, relative) in zip(names, found.items(), strict=True)
+        ]
+    used: set[str] = set()
+    for k, name in enumerate(names):
+        number, unique = 1, name
+        while unique.lower() in used:
+            number += 1
+            unique = f"{name}_{number}"
+        used.add(unique.lower())
+        names[k] = unique
+    return names
+
+
+def _plain(relative: PurePosixPath) -> str:
+    return str(relative.with_suffix("")).removesuffix(".ome")
+
+
+def _with_suffix(path: Path, relative: PurePosixPath) -> str:
+    return f"{_plain(relative)}_{relative.suffix.removeprefix('.')}"
+
+
+def _with_folder(path: Path, relative: PurePosixPath) -> str:
+    root = path.parents[len(relative.parts) - 1].name
+    return str(PurePosixPath(root or "root") / _with_suffix(path, relative))

@@ -1,0 +1,275 @@
+"""Stacks, and images larger than memory: predicted block by block, interrupted and resumed at will.
+
+The labels gather in a Zarr store beside the output, a chunk a block, which is written whole or not at all. When
+all are there, the store becomes the output: an OME-Zarr folder by another name, or a pyramidal OME-TIFF.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unetpp.analysis.overlay import PALETTE, draw_overlay
+from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_png
+from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata
+from unetpp.data.regions import Regions, is_zarr, open_regions
+from unetpp.errors import ImageError, OutputError, UnetppError
+from unetpp.inference.predict import Ensemble, Predictor, to_labels
+from unetpp.inference.tiles import Block, blocks
+
+# From so many pixels on an image is read and written by region.
+LARGE = 40_000_000
+# Working pixels of a block's side, and what the network sees around it.
+CORE, HALO = 640, 64
+# A slide's normalisation is measured on so many patches, evenly spread, of so many pixels a side.
+PATCHES, PATCH = 64, 32
+
+
+@dataclass(frozen=True)
+class Slide:
+    """An image that is predicted by blocks, and where its labels gather.
+
+    Attributes:
+        image: the file or Zarr folder.
+        store: the Zarr store of the labels in progress.
+        size: (height, width) of a plane.
+        plane_axes: what its planes are, such as "TZ"; "" for one plane.
+        plane_shape: how many there are along each.
+        core: pixels of a block's side in the image, and of the store's chunks.
+        halo: pixels around a block that the network sees.
+        sample: (n, C) pixels from all over the image, for its normalisation.
+        identity: of model, image and settings; labels of another identity are not gone on with.
+    """
+
+    image: Path
+    store: Path
+    size: tuple[int, int]
+    plane_axes: str
+    plane_shape: tuple[int, ...]
+    core: int
+    halo: int
+    sample: np.ndarray
+    identity: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the labels: planes, height, width."""
+        return (*self.plane_shape, *self.size)
+
+    @property
+    def count(self) -> int:
+        """How many blocks there are in all planes."""
+        return int(np.prod(self.plane_shape, dtype=int)) * len(blocks(self.size, self.core, self.halo))
+
+    def work(self) -> list[tuple[tuple[int, ...], Block]]:
+        """The (plane, block) pairs whose labels are not in the store yet."""
+        planes = product(*(range(n) for n in self.plane_shape))
+        pieces = blocks(self.size, self.core, self.halo)
+        return [
+            (plane, block) for plane in planes for block in pieces if not self._chunk(plane, block).exists()
+        ]
+
+    def _chunk(self, plane, block) -> Path:
+        return self.store.joinpath("0", "c", *map(str, (*plane, *block.index)))
+
+
+def kind(path: Path) -> str:
+    """How an image is predicted: as an "image" that is held as a whole, a "stack" of planes, or a "slide".
+
+    A damaged file is an "image", whose reader says what is wrong.
+    """
+    try:
+        if not is_zarr(path) and path.suffix.lower() not in TIFF_SUFFIXES:
+            check_file(path)
+            with open_picture(path) as picture:
+                return "slide" if picture.width * picture.height > LARGE else "image"
+        with open_regions(path) as regions:
+            if regions.plane_shape:
+                return "stack"
+            height, width = regions.size
+            return "slide" if is_zarr(path) or height * width > LARGE else "image"
+    except (UnetppError, OSError):
+        return "image"
+
+
+def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identity: str) -> Slide:
+    """Look at an image and decide on its blocks; see `Slide`.
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    with open_regions(image) as regions:
+        scale = predictor.scale(regions.size)
+        # A multiple of 32 at working scale, so that blocks lie on the grid on which the network pools.
+        core, halo = (max(1, round(side / scale)) for side in (CORE, HALO))
+        stat = image.stat()
+        settings = [
+            identity,
+            image.name,
+            stat.st_size,
+            stat.st_mtime_ns,
+            regions.plane_shape,
+            regions.size,
+            core,
+            halo,
+        ]
+        sample = sample_pixels(regions)
+        return Slide(
+            image,
+            store,
+            regions.size,
+            regions.plane_axes,
+            regions.plane_shape,
+            core,
+            halo,
+            sample,
+            json.dumps(settings),
+        )
+
+
+def sample_pixels(regions: Regions) -> np.ndarray:
+    """Pixels from evenly spread places of an image's planes: (n, C)."""
+    planes = list(product(*(range(n) for n in regions.plane_shape)))
+    side = int(np.sqrt(PATCHES))
+    places = [
+        [round(k * max(0, length - PATCH) / (side - 1)) for k in range(side)] for length in regions.size
+    ]
+    found = []
+    for k, (top, left) in enumerate(product(*places)):
+        region = regions.read(planes[k % len(planes)], slice(top, top + PATCH), slice(left, left + PATCH))
+        found.append(region.reshape(-1, region.shape[-1]))
+    return np.concatenate(found)
+
+
+def open_store(slide: Slide, *, create: bool = False):
+    """The Zarr array of a slide's labels; with `create`, emptied unless it is this slide's."""
+    import zarr
+
+    if create:
+        if slide.store.exists() and _identity(slide.store) != slide.identity:
+            shutil.rmtree(slide.store)
+        if not slide.store.exists():
+            group = zarr.create_group(slide.store, attributes={"identity": slide.identity})
+            group.create_array(
+                "0",
+                shape=slide.shape,
+                chunks=(*(1 for _ in slide.plane_shape), *(min(slide.core, side) for side in slide.size)),
+                dtype="uint8",
+                # An empty block must be told from one that is still to do.
+                config={"write_empty_chunks": True},
+            )
+    array = zarr.open_array(slide.store / "0", mode="r+")
+    return array.with_config({"write_empty_chunks": True})
+
+
+def predict_block(
+    slide: Slide, plane: tuple[int, ...], block: Block, predictor: Predictor | Ensemble
+) -> None:
+    """Predict one block and write its labels into the store.
+
+    Raises:
+        ImageError: if the region cannot be read or used.
+        OutputError: if the labels cannot be written.
+    """
+    with open_regions(slide.image) as regions:
+        region = regions.read(plane, *block.region)
+    try:
+        found = predictor.for_regions(slide.size, slide.sample, CORE + 2 * HALO)(region)
+    except ImageError as error:
+        raise ImageError(error.what, where=slide.image, mend=error.mend) from error
+    try:
+        open_store(slide)[(*plane, *block.core)] = to_labels(found[block.inner])
+    except OSError as error:
+        raise disk_error(slide.store, error) from error
+
+
+def memory(slide: Slide, settings: dict[str, Any]) -> int:
+    """About how many bytes predicting a slide takes, whatever its size.
+
+    Args:
+        slide: what is predicted.
+        settings: of the network.
+    """
+    # At full resolution the network holds, as float32, the nodes of its first row and their concatenation.
+    filters = settings.get("filters", (32,))
+    planes = 2 * len(filters) * filters[0]
+    region = (slide.core + 2 * slide.halo) ** 2 * slide.sample.shape[-1]
+    return 400_000_000 + 4 * (CORE + 2 * HALO) ** 2 * planes + 3 * 8 * region
+
+
+def disk_error(path: Path, error: OSError) -> UnetppError:
+    """What is said when labels in progress cannot be written."""
+    what = f"the labels cannot be written ({error.strerror or error})"
+    mend = "make room and give the same command again: it goes on where it stopped"
+    return OutputError(what, where=path, mend=mend)
+
+
+def _identity(store: Path) -> str | None:
+    """The identity that a store was begun with."""
+    try:
+        content: dict[str, Any] = json.loads((store / "zarr.json").read_text(encoding="utf-8"))
+        return content["attributes"]["identity"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def finish(slide: Slide, output: Path, overlay: Path | None, classes: Sequence[str]) -> None:
+    """Make the output of a store whose labels are all there, and remove the store.
+
+    Args:
+        slide: what was predicted.
+        output: the file: OME-Zarr by its suffix .zarr, else OME-TIFF.
+        overlay: the picture to draw as well: PNG for one plane, else TIFF; small enough to look at.
+        classes: the name of each label.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    axes = slide.plane_axes + "YX"
+    try:
+        levels = add_levels(slide.store)
+        if overlay:
+            draw_previews(slide, levels[0], overlay)
+        if output.suffix == ".zarr":
+            write_ome_zarr_metadata(slide.store, levels, axes, list(zip(classes, PALETTE, strict=False)))
+            if output.exists():
+                shutil.rmtree(output)
+            slide.store.rename(output)
+        else:
+            write_ome_tiff(output, levels, axes)
+            shutil.rmtree(slide.store)
+    except OSError as error:
+        raise disk_error(output, error) from error
+
+
+def draw_previews(slide: Slide, labels, path: Path) -> None:
+    """Draw the labels on the image, small enough to look at: PNG for one plane, else a page a plane."""
+    pages = (draw_overlay(image, found) for image, found in previews(slide, labels))
+    if path.suffix == ".png":
+        write_png(path, next(pages))
+        return
+    import tifffile
+
+    with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as file:
+        for page in pages:
+            file.write(page, photometric="rgb", compression="zlib", contiguous=False)
+
+
+def previews(slide: Slide, labels, side: int = 2048) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Image and labels of each plane, at most `side` pixels wide and high: (h, w, C) float32, (h, w) uint8."""
+    step = -(-max(slide.size) // side)
+    band = step * max(1, slide.core // step)
+    with open_regions(slide.image) as regions:
+        for plane in product(*(range(n) for n in slide.plane_shape)):
+            images, found = [], []
+            for top in range(0, slide.size[0], band):
+                rows = slice(top, min(top + band, slide.size[0]))
+                region = regions.read(plane, rows, slice(0, slide.size[1]))
+                images.append(as_float(region[::step, ::step]))
+                found.append(labels[(*plane, rows, slice(None))][::step, ::step])
+            yield np.concatenate(images), np.concatenate(found)

@@ -1,0 +1,210 @@
+"""Stacks and slides: block by block is as in one go, and an interruption costs nothing."""
+
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+
+from unetpp.data.images import as_float
+from unetpp.data.normalization import Normalization
+from unetpp.data.regions import open_regions
+from unetpp.errors import ImageError, OutputError, SettingError
+from unetpp.inference import slides
+from unetpp.inference.folder import Folder, predict_folder, threads
+from unetpp.inference.jobs import find_jobs
+from unetpp.inference.predict import Ensemble, Predictor
+from unetpp.inference.slides import kind, plan_slide
+
+zarr = pytest.importorskip("zarr", reason="the extra [formats] is not installed")
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (230, 310, 3), np.uint8)
+CLASSES = ("dark", "bright")
+
+
+def smooth(images):
+    """An engine that looks at 3 x 3 pixels."""
+    padded = np.pad(images[..., :1], ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    height, width = images.shape[1:3]
+    mean = sum(padded[:, r : r + height, c : c + width] for r in range(3) for c in range(3)) / 9
+    return np.concatenate([1 - mean, mean], axis=-1).astype(np.float32)
+
+
+PREDICTOR = Predictor(smooth, Normalization((0.0,) * 3, (1.0,) * 3))
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Blocks and limits of a size for tests."""
+    for name, value in {"CORE": 64, "HALO": 32, "LARGE": 40_000}.items():
+        monkeypatch.setattr(slides, name, value)
+
+
+@pytest.fixture
+def slide(tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", RGB, tile=(64, 64), compression="zlib", photometric="rgb")
+    return tmp_path / "in.tif"
+
+
+def labels_of(path):
+    with open_regions(path) as regions:
+        return regions.read((), slice(0, regions.size[0]), slice(0, regions.size[1]))[..., 0]
+
+
+@pytest.mark.parametrize("name", ["out.ome.tif", "out.ome.zarr"])
+def test_block_by_block_is_as_in_one_go(slide, tmp_path, name):
+    assert predict_folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / name, classes=CLASSES) == []
+    np.testing.assert_array_equal(labels_of(tmp_path / name), PREDICTOR.labels(RGB))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tif", name]
+
+
+def test_a_folder_gets_labels_and_an_overlay_to_look_at(slide, tmp_path):
+    assert predict_folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out", classes=CLASSES) == []
+    names = [str(path.relative_to(tmp_path / "out")) for path in sorted((tmp_path / "out").rglob("*.*"))]
+    assert names == ["labels/in.ome.tif", "overlays/in.png"]
+
+
+def test_labels_have_a_pyramid(slide, tmp_path, monkeypatch):
+    monkeypatch.setattr("unetpp.data.pyramids.SMALLEST", 100)
+    predict_folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out.ome.tif", classes=CLASSES)
+    with tifffile.TiffFile(tmp_path / "out.ome.tif") as file:
+        levels = [level.asarray() for level in file.series[0].levels]
+    assert [level.shape for level in levels] == [(230, 310), (115, 155), (58, 78)]
+    for k, level in enumerate(levels):
+        np.testing.assert_array_equal(level, levels[0][:: 2**k, :: 2**k])
+
+
+def test_ome_zarr_says_what_its_labels_are(slide, tmp_path):
+    predict_folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out.zarr", classes=CLASSES)
+    said = dict(zarr.open_group(tmp_path / "out.zarr", mode="r").attrs)
+    assert set(said) == {"ome"}
+    assert said["ome"]["version"] == "0.5"
+    assert [axis["name"] for axis in said["ome"]["multiscales"][0]["axes"]] == ["y", "x"]
+    assert [entry["class"] for entry in said["ome"]["image-label"]["properties"]] == list(CLASSES)
+
+
+def test_planes_are_predicted_one_by_one(tmp_path):
+    stack = RNG.integers(0, 256, (2, 3, 50, 70), np.uint8)
+    tifffile.imwrite(tmp_path / "in.ome.tif", stack, metadata={"axes": "TZYX"}, photometric="minisblack")
+    assert kind(tmp_path / "in.ome.tif") == "stack"
+    predict_folder(find_jobs([str(tmp_path / "in.ome.tif")]), PREDICTOR, tmp_path / "out", classes=CLASSES)
+    with tifffile.TiffFile(tmp_path / "out" / "labels" / "in.ome.tif") as file:
+        found, axes = file.series[0].asarray(), file.series[0].axes
+    assert axes == "TZYX"
+    for t, z in np.ndindex(2, 3):
+        np.testing.assert_array_equal(found[t, z], PREDICTOR.labels(stack[t, z, ..., None]))
+    with tifffile.TiffFile(tmp_path / "out" / "overlays" / "in.tif") as file:
+        assert [page.shape for page in file.pages] == [(50, 70, 3)] * 6
+
+
+class StopError(Exception):
+    """Somebody presses Ctrl-C."""
+
+
+def run_until(folder, predictor, count):
+    """Do some pieces of work, then stop."""
+
+    def execute(pieces):
+        for k, piece in enumerate(pieces):
+            if k == count:
+                raise StopError
+            piece(predictor)
+            yield piece, None
+
+    with pytest.raises(StopError):
+        folder.run(execute)
+
+
+def test_an_interrupted_slide_goes_on_where_it_stopped(slide, tmp_path):
+    jobs, out = find_jobs([str(slide)]), tmp_path / "out"
+    first = Folder(jobs, PREDICTOR, out, classes=CLASSES)
+    run_until(first, PREDICTOR, 7)
+    assert not list(out.rglob("*.ome.tif"))
+    again = Folder(jobs, PREDICTOR, out, classes=CLASSES)
+    assert len(again.pieces) == len(first.pieces) - 7
+    assert again.run(threads(PREDICTOR)) == []
+    np.testing.assert_array_equal(labels_of(out / "labels" / "in.ome.tif"), PREDICTOR.labels(RGB))
+
+
+def test_another_model_starts_anew(slide, tmp_path):
+    jobs = find_jobs([str(slide)])
+    first = Folder(jobs, PREDICTOR, tmp_path / "out", identity="a model")
+    run_until(first, PREDICTOR, 7)
+    again = Folder(jobs, PREDICTOR, tmp_path / "out", identity="another model")
+    assert len(again.pieces) == len(first.pieces)
+
+
+def test_a_slide_of_nothing_but_background_is_finished(tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((230, 310), np.uint8), tile=(64, 64))
+    folder = Folder(find_jobs([str(tmp_path / "in.tif")]), PREDICTOR, tmp_path / "out", classes=CLASSES)
+    run_until(folder, PREDICTOR, 3)
+    assert len(folder.slides[folder.owner[id(folder.pieces[0])]].work()) == len(folder.pieces) - 3
+
+
+def test_a_full_disk_keeps_what_is_written(slide, tmp_path, monkeypatch):
+    folder = Folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out", classes=CLASSES)
+    run_until(folder, PREDICTOR, 5)
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.Array, "__setitem__", full)
+        with pytest.raises(OutputError, match=r"No space left.*goes on where it stopped"):
+            Folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out").run(threads(PREDICTOR))
+    again = Folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out", classes=CLASSES)
+    assert len(again.pieces) == len(folder.pieces) - 5
+    assert again.run(threads(PREDICTOR)) == []
+
+
+def test_a_slide_that_is_damaged_midway_is_named_and_the_rest_is_written(slide, tmp_path):
+    content = bytearray(slide.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    (tmp_path / "broken.tif").write_bytes(content)
+    jobs = find_jobs([str(slide), str(tmp_path / "broken.tif")])
+    failures = predict_folder(jobs, PREDICTOR, tmp_path / "out", classes=CLASSES)
+    assert [error.where.name for error in failures] == ["broken.tif"]
+    assert [path.name for path in (tmp_path / "out" / "labels").glob("*.tif")] == ["in.ome.tif"]
+
+
+def test_all_blocks_are_normalised_alike(tmp_path):
+    shaded = np.linspace(0, 65535, 310 * 230).reshape(230, 310).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", shaded, tile=(64, 64))
+    predictor = Predictor(smooth, Normalization((0.5,), (0.25,), per_image=True))
+    slide = plan_slide(tmp_path / "in.tif", tmp_path / "s", predictor, "")
+    fixed = predictor.for_regions(slide.size, slide.sample, 64).normalization
+    assert not fixed.per_image
+    whole = as_float(shaded)
+    assert fixed.mean[0] == pytest.approx(whole.mean(), abs=0.01)
+    assert fixed.std[0] == pytest.approx(whole.std(), rel=0.1)
+
+
+def test_models_are_averaged_on_slides_too(slide, tmp_path):
+    def inverted(images):
+        return smooth(images)[..., ::-1]
+
+    other = Predictor(inverted, PREDICTOR.normalization)
+    both = Ensemble((PREDICTOR, PREDICTOR, other))
+    predict_folder(find_jobs([str(slide)]), both, tmp_path / "out.ome.tif", classes=CLASSES)
+    np.testing.assert_array_equal(labels_of(tmp_path / "out.ome.tif"), PREDICTOR.labels(RGB))
+
+
+def test_an_output_of_the_wrong_kind_is_refused(slide, tmp_path):
+    with pytest.raises(SettingError, match=r"no \.png file.*ome\.zarr"):
+        Folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out.png")
+    shutil.copy(slide, tmp_path / "in2.tif")
+    with pytest.raises(SettingError, match="2 images cannot go into one file"):
+        Folder(find_jobs([str(slide), str(tmp_path / "in2.tif")]), PREDICTOR, tmp_path / "out.ome.tif")
+
+
+def test_channels_that_do_not_fit_are_named_with_the_file(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        np.zeros((5, 230, 310), np.uint8),
+        photometric="minisblack",
+        metadata={"axes": "CYX"},
+    )
+    (error,) = predict_folder(find_jobs([str(tmp_path / "in.tif")]), PREDICTOR, tmp_path / "out")
+    assert isinstance(error, ImageError)
+    assert "in.tif" in str(error)
