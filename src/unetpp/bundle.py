@@ -4,6 +4,7 @@
       bundle.json          the network's settings, classes, normalisation, origin; all that is not weights
       weights.weights.h5   the weights (Keras)
       graph.xml, graph.bin the same network for prediction without Keras (OpenVINO, weights in float16)
+      int8.xml, int8.bin   the same in 8-bit integers, if it was quantised
 
 The network is built again from the checked settings, and only weights are loaded.
 """
@@ -26,6 +27,7 @@ FORMAT = 1
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.weights.h5"
 GRAPH = "graph.xml"
+INT8 = "int8.xml"
 NETWORKS = ("UNetPP", "UNet")
 
 
@@ -39,6 +41,8 @@ class Bundle:
         classes: the name of each class, by index.
         normalization: of the images.
         scaling: of the images.
+        level: at which the network was cut off, as `UNetPP.pruned` counts; None for the whole network.
+        graph: the graph that prediction takes by default.
         sha256: of each file beside the description, by its name.
         origin: how the model came to be: data, options, versions, scores.
         format: the version of this description.
@@ -49,6 +53,8 @@ class Bundle:
     classes: tuple[str, ...]
     normalization: Normalization
     scaling: Scaling = field(default_factory=Scaling)
+    level: int | None = None
+    graph: str = GRAPH
     sha256: dict[str, str] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
@@ -56,6 +62,8 @@ class Bundle:
     @property
     def levels(self) -> list[int]:
         """The levels that have a head, as `UNetPP.pruned` counts them; the last is the whole network."""
+        if self.level:
+            return [self.level]
         deepest = len(self.settings.get("filters", ())) - 1
         return list(range(1, deepest + 1)) if self.settings.get("deep_supervision") else [deepest]
 
@@ -150,7 +158,7 @@ def read_bundle(path: Path) -> Bundle:
     if wrong:
         raise BundleError(f"the model's description is damaged at {', '.join(wrong)}", **damaged)
     known = {f.name for f in fields(Bundle)}
-    values = {name: value for name, value in content.items() if name in known}
+    values = {name: value for name, value in content.items() if name in known and value is not None}
     scale = values["normalization"]
     normalization = Normalization(tuple(scale["mean"]), tuple(scale["std"]), bool(scale["per_image"]))
     return Bundle(
@@ -185,6 +193,7 @@ def load_model(path: Path):
         raise InstallError("Keras is not installed", mend='run: pip install "unetpp[train]"') from error
     try:
         model = {"UNetPP": UNetPP, "UNet": UNet}[bundle.network](**bundle.settings)
+        model = model.pruned(bundle.level) if bundle.level else model
         model.load_weights(weights)
     except (SettingError, TypeError, ValueError, KeyError, OSError) as error:
         raise BundleError(
@@ -195,20 +204,28 @@ def load_model(path: Path):
     return bundle, model
 
 
-def add_files(folder: Path, files: dict[str, Path]) -> Bundle:
+def add_files(folder: Path, files: dict[str, Path], **changes) -> Bundle:
     """Move files into a bundle and into its description; whatever happens, the bundle stays whole.
 
     Args:
         folder: of the bundle.
         files: by the name that each gets.
+        changes: of the description.
     """
     bundle = read_bundle(folder)
     sums = {name: checksum(path) for name, path in files.items()}
     for name, path in files.items():
         path.replace(folder / name)
-    bundle = replace(bundle, sha256={**bundle.sha256, **sums})
+    bundle = replace(bundle, sha256={**bundle.sha256, **sums}, **changes)
     write_description(folder, bundle)
     return bundle
+
+
+def check_level(bundle: Bundle, level: int, where: Path) -> None:
+    """Raise `SettingError` unless the model predicts at a level."""
+    if level not in bundle.levels:
+        mend = f"choose one of: {', '.join(map(str, bundle.levels))}; train with --deep-supervision for all levels"
+        raise SettingError(f"the model has no level {level}", where=where, mend=mend)
 
 
 def write_description(folder: Path, bundle: Bundle) -> None:
@@ -271,6 +288,8 @@ CHECKS = {
         and len(value["mean"]) == len(value["std"])
     ),
     "scaling": lambda value: isinstance(value, dict) and _scaling(**value),
+    "level": lambda value: value is None or (isinstance(value, int) and value > 0),
+    "graph": lambda value: value in (None, GRAPH, INT8),
     "sha256": lambda value: (
         isinstance(value, dict)
         and all(isinstance(text, str) and Path(name).name == name for name, text in value.items())

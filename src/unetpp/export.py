@@ -5,10 +5,21 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from unetpp.bundle import GRAPH, Bundle, add_files, find_bundle, load_model, read_bundle
-from unetpp.errors import BundleError, InstallError
+from unetpp.bundle import (
+    DESCRIPTION,
+    GRAPH,
+    Bundle,
+    add_files,
+    check_level,
+    find_bundle,
+    load_model,
+    read_bundle,
+    save_bundle,
+)
+from unetpp.errors import BundleError, InstallError, OutputError
 
 # Keras exports to OpenVINO with free height and width from these.
 BACKENDS = {"tensorflow": "tensorflow", "torch": "torch"}
@@ -65,6 +76,32 @@ def _add_graph(folder: Path) -> Bundle:
         openvino.save_model(graph, Path(scratch) / GRAPH, compress_to_fp16=True)
         names = (GRAPH, Path(GRAPH).with_suffix(".bin").name)
         return add_files(folder, {name: Path(scratch) / name for name in names})
+
+
+def save_pruned(path: Path, level: int, out: Path, *, overwrite: bool = False) -> Bundle:
+    """Save a model cut off at a level: what only deeper levels need is left out; with the runtime graph.
+
+    Args:
+        path: a bundle's folder, or the run folder that holds one.
+        level: as `UNetPP.pruned` counts.
+        out: the folder to make.
+        overwrite: replace a bundle that is there.
+
+    Raises:
+        BundleError: if the bundle cannot be read.
+        SettingError: if the model has no such level.
+        OutputError: if the folder is there, or cannot be written.
+    """
+    bundle = read_bundle(path)
+    check_level(bundle, level, path)
+    if out.exists() and not (overwrite and (out / DESCRIPTION).is_file()):
+        raise OutputError(
+            "the folder exists", where=out, mend="choose another, or give --overwrite for a model"
+        )
+    _, model = load_model(path)
+    pruned = model if level == bundle.levels[-1] and len(bundle.levels) == 1 else model.pruned(level)
+    save_bundle(out, replace(bundle, level=level, graph=GRAPH), pruned)
+    return add_graph(out)
 
 
 def export_openvino(model, scratch: Path):

@@ -31,13 +31,13 @@ def smooth(images):
     return np.concatenate([1 - mean, mean], axis=-1).astype(np.float32)
 
 
-PREDICTOR = Predictor(smooth, Normalization((0.0,) * 3, (1.0,) * 3))
+PREDICTOR = Predictor(smooth, Normalization((0.0,) * 3, (1.0,) * 3), tile=128)
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks and limits of a size for tests."""
-    for name, value in {"CORE": 64, "HALO": 32, "LARGE": 40_000}.items():
+    for name, value in {"HALO": 32, "LARGE": 40_000}.items():
         monkeypatch.setattr(slides, name, value)
 
 
@@ -171,9 +171,9 @@ def test_a_slide_that_is_damaged_midway_is_named_and_the_rest_is_written(slide, 
 def test_all_blocks_are_normalised_alike(tmp_path):
     shaded = np.linspace(0, 65535, 310 * 230).reshape(230, 310).astype(np.uint16)
     tifffile.imwrite(tmp_path / "in.tif", shaded, tile=(64, 64))
-    predictor = Predictor(smooth, Normalization((0.5,), (0.25,), per_image=True))
+    predictor = Predictor(smooth, Normalization((0.5,), (0.25,), per_image=True), tile=128)
     slide = plan_slide(tmp_path / "in.tif", tmp_path / "s", predictor, "")
-    fixed = predictor.for_regions(slide.size, slide.sample, 64).normalization
+    fixed = predictor.for_regions(slide.size, slide.sample).normalization
     assert not fixed.per_image
     whole = as_float(shaded)
     assert fixed.mean[0] == pytest.approx(whole.mean(), abs=0.01)
@@ -184,7 +184,7 @@ def test_models_are_averaged_on_slides_too(slide, tmp_path):
     def inverted(images):
         return smooth(images)[..., ::-1]
 
-    other = Predictor(inverted, PREDICTOR.normalization)
+    other = Predictor(inverted, PREDICTOR.normalization, tile=128)
     both = Ensemble((PREDICTOR, PREDICTOR, other))
     predict_folder(find_jobs([str(slide)]), both, tmp_path / "out.ome.tif", classes=CLASSES)
     np.testing.assert_array_equal(labels_of(tmp_path / "out.ome.tif"), PREDICTOR.labels(RGB))

@@ -181,3 +181,27 @@ def table(scores: dict) -> "Table":
         figures = [figure(row[key]) for key in ("iou", "dice", "precision", "recall")]
         result.add_row(Text(name), *figures, f"{row['support']:,}")
     return result
+
+
+def comparison(results: dict[str, dict]) -> "Table":
+    """Several `scores` of the same images as a table for the terminal: a row each, IoU by class.
+
+    "seconds" (a median image) and "memory" (bytes at most) get a column where a result has them.
+    """
+    from rich import box
+    from rich.table import Table
+
+    first = next(iter(results.values()))
+    result = Table(box=box.SIMPLE_HEAD, caption="IoU, all pixels together", caption_justify="left")
+    result.add_column("")
+    for heading in (*first["classes"], "mean"):
+        result.add_column(heading, justify="right")
+    units = {"seconds": ("ms an image", 1e-3), "memory": ("MB at most", 1e6)}
+    shown = {key: unit for key, unit in units.items() if any(found.get(key) for found in results.values())}
+    for heading, _ in shown.values():
+        result.add_column(heading, justify="right")
+    for name, found in results.items():
+        ious = [*(row["iou"] for row in found["classes"].values()), found["mean_iou"]]
+        costs = [f"{found[key] / unit:,.0f}" if found.get(key) else "–" for key, (_, unit) in shown.items()]
+        result.add_row(name, *map(figure, ious), *costs)
+    return result

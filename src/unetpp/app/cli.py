@@ -84,7 +84,9 @@ def engine_options(command):
             "--engine", type=click.Choice(["auto", "openvino", "keras"]), default="auto", help="What runs it."
         ),
         click.option(
-            "--precision", default="auto", help="OpenVINO's: float32, bfloat16, float16; auto: the fastest."
+            "--precision",
+            default="auto",
+            help="OpenVINO's: float32, bfloat16, float16, int8; auto: the fastest.",
         ),
         click.option("--device", default="CPU", help="OpenVINO's: CPU, GPU, ...  [default: CPU]"),
         click.option("--level", type=int, help="Stop at this level; needs a model with deep supervision."),
@@ -202,6 +204,41 @@ def export(model):
     from unetpp.app import run as running
 
     running.export_model(model)
+
+
+@cli.command()
+@click.argument("model", type=EXISTING)
+@click.option("--data", type=EXISTING, required=True, help="Images and masks to calibrate on and to score.")
+@data_options
+def quantize(model, data, **places):
+    """Add a graph in 8-bit integers to MODEL, calibrated on your images; it becomes the default if it scores as well."""
+    from unetpp.app import run as running
+
+    running.run_quantization(model, data, places=places)
+
+
+@cli.command()
+@click.argument("model", type=EXISTING)
+@click.argument("data", type=EXISTING)
+@engine_options
+@data_options
+def levels(model, data, engine, **places):
+    """Score, time and memory on DATA of each level of MODEL, trained with deep supervision."""
+    from unetpp.app import run as running
+
+    running.run_levels(model, data, places=places, engine=engine)
+
+
+@cli.command()
+@click.argument("model", type=EXISTING)
+@click.option("--level", type=int, required=True, help="Where the network is cut off.")
+@click.option("--out", type=EXISTING, required=True, help="Folder to make.")
+@click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
+def prune(model, level, out, overwrite):
+    """Save MODEL cut off at a level: smaller and faster."""
+    from unetpp.app import run as running
+
+    running.prune_model(model, level, out, overwrite=overwrite)
 
 
 @cli.command()

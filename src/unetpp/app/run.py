@@ -147,7 +147,7 @@ def run_prediction(
         options = {"extras": extras, "existing": existing, "identity": str(sorted(bundle.sha256.items()))}
         folder = Folder(jobs, predictor, out, classes=bundle.classes, **options)
     for slide in folder.slides.values():
-        show_slide(slide, bundle)
+        show_slide(slide, predictor, bundle)
     with ExitStack() as stack:
         execute = threads(predictor)
         if cluster or workers:
@@ -174,7 +174,7 @@ def spread_over(address: str | None, workers: int | None, models: list[Path], en
         yield spread(client, Model(paths, tuple(sorted(options.items()))))
 
 
-def show_slide(slide, bundle) -> None:
+def show_slide(slide, predictor, bundle) -> None:
     """What a slide will take, before it is begun."""
     from unetpp.inference.slides import memory
 
@@ -183,8 +183,50 @@ def show_slide(slide, bundle) -> None:
     left, total = len(slide.work()), slide.count
     resumed = f"{total - left:,} of {total:,} blocks are done, " if left < total else f"{total:,} blocks, "
     errors.print(
-        f"{what}, {resumed}about {memory(slide, bundle.settings) / 1e9:.1f} GB of memory", highlight=False
+        f"{what}, {resumed}about {memory(slide, predictor, bundle.settings['filters']) / 1e9:.1f} GB of memory",
+        highlight=False,
     )
+
+
+def run_quantization(model: Path, data: Path, *, places) -> None:
+    """Add an 8-bit graph, and print what it costs and gains."""
+    from unetpp.analysis.scores import comparison
+    from unetpp.bundle import INT8
+    from unetpp.data.dataset import find_samples
+    from unetpp.inference.quantize import MOST_LOST, quantize
+
+    samples = find_samples(data, **places)
+    with errors.status("looking at the data ...") as status:
+        before, after, bundle = quantize(model, samples, say=status.update)
+    console.print(comparison({"before": before, "int8": after}))
+    if bundle.graph == INT8:
+        console.print("int8 is what this model predicts with from now on; --precision chooses another")
+    else:
+        console.print(
+            f"a class loses more than {MOST_LOST} IoU: int8 is used only where --precision int8 is given"
+        )
+
+
+def run_levels(model: Path, data: Path, *, places, engine) -> None:
+    """Print what each level of a model scores and costs."""
+    from unetpp.analysis.scores import comparison
+    from unetpp.data.dataset import find_samples
+    from unetpp.inference.levels import measure_levels
+
+    samples = find_samples(data, **places)
+    with errors.status("measuring the levels ..."):
+        found = {f"level {level}": result for level, result in measure_levels(model, samples, **engine)}
+    console.print(comparison(found))
+    console.print(f"keep one: unetpp prune {model} --level LEVEL --out FOLDER", highlight=False)
+
+
+def prune_model(model: Path, level: int, out: Path, *, overwrite: bool) -> None:
+    """Save a model cut off at a level."""
+    import_training()
+    from unetpp.export import save_pruned
+
+    save_pruned(model, level, out, overwrite=overwrite)
+    console.print(f"written: {out}", highlight=False)
 
 
 def export_model(model: Path) -> None:

@@ -103,7 +103,7 @@ def check_device(core, device: str, precision: str) -> None:
         raise SettingError(f"there is no device {device}", mend=f"choose one of: {', '.join(sorted(have))}")
     if precision not in PRECISIONS:
         raise SettingError(
-            f"there is no precision {precision}", mend=f"choose one of: {', '.join(PRECISIONS)}"
+            f"there is no precision {precision}", mend=f"choose one of: {', '.join(PRECISIONS)}, int8"
         )
     short = {"bfloat16": "BF16", "float16": "FP16"}.get(precision)
     if short and family != "AUTO" and short not in core.get_property(family, "OPTIMIZATION_CAPABILITIES"):

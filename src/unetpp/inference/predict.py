@@ -1,5 +1,6 @@
 """One image to class probabilities and labels."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unetpp.bundle import GRAPH, Bundle, find_bundle, load_model, read_bundle, verified
+from unetpp.bundle import GRAPH, INT8, Bundle, check_level, find_bundle, load_model, read_bundle, verified
 from unetpp.data.images import as_float, to_channels
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling, resize_image
@@ -16,6 +17,8 @@ from unetpp.errors import SettingError
 from unetpp.inference.engine import Engine, keras_engine, openvino_engine
 from unetpp.inference.tiles import round_up, tiles
 
+# A tile's side, and how wide a network's first level may be for it to take about 1.5 GB at most.
+TILES = {1024: 16, 768: 32, 512: sys.maxsize}
 ENGINES = ("auto", "openvino", "keras")
 
 
@@ -67,21 +70,18 @@ class Predictor:
         """Pixels that the network sees a pixel of an image of `size` (height, width)."""
         return self.scaling.factor(size)
 
-    def for_regions(self, size: tuple[int, int], sample: np.ndarray, tile: int) -> "Predictor":
+    def for_regions(self, size: tuple[int, int], sample: np.ndarray) -> "Predictor":
         """The same for regions of one image: all at one scale, and normalised alike.
 
         Args:
             size: (height, width) of the whole image.
             sample: (n, C) pixels from all over the image, of its dtype.
-            tile: working pixels of a region's side at most; larger ones are tiled.
         """
         normalization = self.normalization.of(
             as_float(to_channels(sample[None], len(self.normalization.mean)))
         )
         scaling = Scaling(scale=self.scale(size))
-        return replace(
-            self, normalization=normalization, scaling=scaling, tile=round_up((tile, tile), self.multiple)[0]
-        )
+        return replace(self, normalization=normalization, scaling=scaling)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Bring to working size and normalise: (H, W, C) -> (h, w, channels) float32."""
@@ -131,13 +131,18 @@ class Ensemble:
         """The class of each pixel: (H, W, C) -> (H, W) uint8."""
         return to_labels(self(image))
 
+    @property
+    def tile(self) -> int:
+        """As `Predictor.tile`, of the first."""
+        return self.predictors[0].tile
+
     def scale(self, size: tuple[int, int]) -> float:
         """As `Predictor.scale`, of the first."""
         return self.predictors[0].scale(size)
 
-    def for_regions(self, size: tuple[int, int], sample: np.ndarray, tile: int) -> "Ensemble":
+    def for_regions(self, size: tuple[int, int], sample: np.ndarray) -> "Ensemble":
         """The same for regions of one image, as `Predictor.for_regions`."""
-        return Ensemble(tuple(predictor.for_regions(size, sample, tile) for predictor in self.predictors))
+        return Ensemble(tuple(predictor.for_regions(size, sample) for predictor in self.predictors))
 
 
 def open_predictor(
@@ -155,7 +160,8 @@ def open_predictor(
     Args:
         path: a bundle's folder, or the run folder that holds one.
         engine: "openvino", "keras", or "auto" for OpenVINO where the bundle has a graph.
-        precision: of OpenVINO's arithmetic: "auto", "float32", "bfloat16" or "float16".
+        precision: of OpenVINO's arithmetic: "auto", "float32", "bfloat16", "float16", or "int8" of a
+            bundle that was quantised; "auto" is the fastest that keeps the scores.
         level: of a network trained with deep supervision: 1, the shallowest, to the deepest, the default.
         device: of OpenVINO: "CPU", "GPU", ...
         tta: average over the eight symmetries of the square (test-time augmentation).
@@ -172,22 +178,28 @@ def open_predictor(
     if engine == "auto":
         engine = "openvino" if GRAPH in bundle.sha256 else "keras"
     levels = bundle.levels
-    if level is not None and level not in levels:
-        mend = f"choose one of: {', '.join(map(str, levels))}; train with --deep-supervision for all levels"
-        raise SettingError(f"the model has no level {level}", where=folder, mend=mend)
+    if level is not None:
+        check_level(bundle, level, folder)
     if engine == "openvino":
+        graph = {"auto": bundle.graph, "int8": INT8}.get(precision, GRAPH)
+        if graph not in bundle.sha256:
+            command = "quantize" if graph == INT8 else "export"
+            raise SettingError(f"the model has no {graph}", where=folder, mend=f"make it: unetpp {command}")
         index = -1 if level is None else levels.index(level)
         settings: dict[str, Any] = {
             "device": device,
-            "precision": precision,
+            "precision": "auto" if graph == INT8 else precision,
             "output": index,
             "threads": threads,
         }
-        run = openvino_engine(verified(folder, bundle, GRAPH), cache=cache_folder(), **settings)
+        run = openvino_engine(verified(folder, bundle, graph), cache=cache_folder(), **settings)
     else:
         _, model = load_model(path)
         run = keras_engine(model if level in (None, levels[-1]) else model.pruned(level))
-    return bundle, Predictor(run, bundle.normalization, bundle.scaling, symmetries=SYMMETRIES if tta else 1)
+    width = bundle.settings["filters"][0]
+    tile = next(tile for tile, widest in TILES.items() if width <= widest)
+    symmetries = SYMMETRIES if tta else 1
+    return bundle, Predictor(run, bundle.normalization, bundle.scaling, symmetries, tile=tile)
 
 
 def open_predictors(paths: Sequence[Path], **options) -> tuple[Bundle, Predictor | Ensemble]:

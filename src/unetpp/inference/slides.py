@@ -24,8 +24,8 @@ from unetpp.inference.tiles import Block, blocks
 
 # From so many pixels on an image is read and written by region.
 LARGE = 40_000_000
-# Working pixels of a block's side, and what the network sees around it.
-CORE, HALO = 640, 64
+# Working pixels that the network sees around a block.
+HALO = 64
 # A slide's normalisation is measured on so many patches, evenly spread, of so many pixels a side.
 PATCHES, PATCH = 64, 32
 
@@ -105,8 +105,8 @@ def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identi
     """
     with open_regions(image) as regions:
         scale = predictor.scale(regions.size)
-        # A multiple of 32 at working scale, so that blocks lie on the grid on which the network pools.
-        core, halo = (max(1, round(side / scale)) for side in (CORE, HALO))
+        # Rounded down, so that a region is one tile at working scale.
+        core, halo = (max(1, int(side / scale)) for side in (predictor.tile - 2 * HALO, HALO))
         stat = image.stat()
         settings = [
             identity,
@@ -179,7 +179,7 @@ def predict_block(
     with open_regions(slide.image) as regions:
         region = regions.read(plane, *block.region)
     try:
-        found = predictor.for_regions(slide.size, slide.sample, CORE + 2 * HALO)(region)
+        found = predictor.for_regions(slide.size, slide.sample)(region)
     except ImageError as error:
         raise ImageError(error.what, where=slide.image, mend=error.mend) from error
     try:
@@ -188,18 +188,19 @@ def predict_block(
         raise disk_error(slide.store, error) from error
 
 
-def memory(slide: Slide, settings: dict[str, Any]) -> int:
+def memory(slide: Slide, predictor: Predictor | Ensemble, filters: Sequence[int]) -> int:
     """About how many bytes predicting a slide takes, whatever its size.
 
     Args:
         slide: what is predicted.
-        settings: of the network.
+        predictor: with what.
+        filters: of the network.
     """
-    # At full resolution the network holds, as float32, the nodes of its first row and their concatenation.
-    filters = settings.get("filters", (32,))
-    planes = 2 * len(filters) * filters[0]
-    region = (slide.core + 2 * slide.halo) ** 2 * slide.sample.shape[-1]
-    return 400_000_000 + 4 * (CORE + 2 * HALO) ** 2 * planes + 3 * 8 * region
+    # The interpreter and its libraries; the first row of the network's nodes and their concatenation, in
+    # bfloat16; regions that are read and written beside.
+    network = 2 * predictor.tile**2 * 5 * len(filters) * filters[0]
+    regions = 3 * 8 * (slide.core + 2 * slide.halo) ** 2 * slide.sample.shape[-1]
+    return 450_000_000 + network + regions
 
 
 def disk_error(path: Path, error: OSError) -> UnetppError:
@@ -271,5 +272,6 @@ def previews(slide: Slide, labels, side: int = 2048) -> Iterator[tuple[np.ndarra
                 rows = slice(top, min(top + band, slide.size[0]))
                 region = regions.read(plane, rows, slice(0, slide.size[1]))
                 images.append(as_float(region[::step, ::step]))
-                found.append(labels[(*plane, rows, slice(None))][::step, ::step])
+                # A copy: a view would keep the whole band.
+                found.append(labels[(*plane, rows, slice(None))][::step, ::step].copy())
             yield np.concatenate(images), np.concatenate(found)

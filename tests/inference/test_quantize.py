@@ -1,0 +1,166 @@
+"""Levels, pruned models and 8-bit graphs of a model that is trained on drawn micrographs."""
+
+import keras
+import numpy as np
+import pytest
+
+from unetpp import UNetPP
+from unetpp.bundle import GRAPH, INT8, Bundle, read_bundle, save_bundle
+from unetpp.data.dataset import find_samples
+from unetpp.data.images import as_float, read_image
+from unetpp.data.masks import read_mask
+from unetpp.data.normalization import Normalization
+from unetpp.data.synthetic import CLASSES, write_dataset
+from unetpp.errors import BundleError, OutputError, SettingError
+from unetpp.export import add_graph, save_pruned
+from unetpp.inference import quantize as quantizing
+from unetpp.inference.levels import measure_levels
+from unetpp.inference.predict import open_predictor
+from unetpp.inference.quantize import most_lost, quantize
+
+NORMALIZATION = Normalization((0.3,) * 3, (0.3,) * 3)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Drawn micrographs."""
+    folder = tmp_path_factory.mktemp("drawn")
+    write_dataset(folder, 14, seed=3, size=(96, 96))
+    return find_samples(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    """A bundle whose three levels know background from cells."""
+    keras.utils.set_random_seed(0)
+    settings = {
+        "num_classes": len(CLASSES),
+        "filters": (8, 12, 16, 20),
+        "deep_supervision": True,
+        "normalization": "group",
+    }
+    model = UNetPP((None, None, 3), **settings)
+    images = NORMALIZATION(np.stack([as_float(read_image(sample.image)) for sample in data]))
+    masks = np.stack([read_mask(sample.mask, len(CLASSES)) for sample in data])
+    truth = np.eye(len(CLASSES), dtype=np.float32)[masks]
+    model.compile(keras.optimizers.Adam(0.01), loss="categorical_crossentropy")
+    model.fit(images, truth, batch_size=7, epochs=15, verbose=0)
+    folder = tmp_path_factory.mktemp("bundle") / "model"
+    config = {name: value for name, value in model.get_config().items() if name != "name"}
+    save_bundle(folder, Bundle("UNetPP", config, tuple(CLASSES), NORMALIZATION), model)
+    add_graph(folder)
+    return folder
+
+
+@pytest.fixture
+def bundle(trained, tmp_path):
+    """A copy to work on."""
+    import shutil
+
+    return shutil.copytree(trained, tmp_path / "model")
+
+
+def test_levels_are_scored_each_in_its_own_process(trained, data):
+    found = dict(measure_levels(trained, data))
+    assert list(found) == [1, 2, 3]
+    for level, result in found.items():
+        labels = open_predictor(trained, level=level)[1].labels(read_image(data[0].image))
+        assert labels.shape == (96, 96)
+        assert result["images"] == len(data)
+        assert result["seconds"] > 0
+        assert result["memory"] > 5e7
+    assert found[3]["classes"]["background"]["iou"] > 0.7
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_a_pruned_model_predicts_as_the_level_it_was_cut_off_at(trained, data, tmp_path, level):
+    image = read_image(data[0].image)
+    save_pruned(trained, level, tmp_path / "pruned")
+    cut = read_bundle(tmp_path / "pruned")
+    assert (cut.level, cut.levels) == (level, [level])
+    for engine in ("keras", "openvino"):
+        found = open_predictor(tmp_path / "pruned", engine=engine, precision="float32")[1](image)
+        whole = open_predictor(trained, level=level, engine="keras")[1](image)
+        np.testing.assert_allclose(found, whole, atol=5e-3)
+    with pytest.raises(SettingError, match="no level"):
+        open_predictor(tmp_path / "pruned", level=4)
+
+
+def test_a_shallower_model_is_smaller_and_may_be_cut_again(trained, tmp_path):
+    sizes = []
+    for source, level in ((trained, 3), (tmp_path / "3", 3), (trained, 2), (trained, 1)):
+        out = tmp_path / str(len(sizes))
+        save_pruned(trained if source == trained else tmp_path / "0", level, out)
+        sizes.append(sum(path.stat().st_size for path in out.iterdir()))
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
+    assert sizes[0] > sizes[2] > sizes[3]
+
+
+def test_pruning_replaces_models_only_and_only_if_told(trained, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="exists"):
+            save_pruned(trained, 1, tmp_path / "mine", overwrite=overwrite)
+    save_pruned(trained, 2, tmp_path / "cut")
+    with pytest.raises(OutputError, match="exists"):
+        save_pruned(trained, 1, tmp_path / "cut")
+    save_pruned(trained, 1, tmp_path / "cut", overwrite=True)
+    assert read_bundle(tmp_path / "cut").level == 1
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_a_level_that_is_not_there_is_not_cut(trained, tmp_path):
+    with pytest.raises(SettingError, match="no level 7"):
+        save_pruned(trained, 7, tmp_path / "cut")
+    assert not (tmp_path / "cut").exists()
+
+
+def test_int8_becomes_the_default_where_it_scores_as_well(bundle, data):
+    said = []
+    before, after, found = quantize(bundle, data, say=said.append)
+    assert most_lost(before, after) <= quantizing.MOST_LOST
+    assert found == read_bundle(bundle)
+    assert found.graph == INT8
+    assert "u8" in (bundle / INT8).read_text() or "i8" in (bundle / INT8).read_text()
+    image = read_image(data[0].image)
+    by_default, exact = (
+        open_predictor(bundle)[1](image),
+        open_predictor(bundle, precision="float32")[1](image),
+    )
+    np.testing.assert_array_equal(by_default, open_predictor(bundle, precision="int8")[1](image))
+    assert not np.array_equal(by_default, exact)
+    assert np.mean(by_default.argmax(-1) == exact.argmax(-1)) > 0.97
+    assert said
+
+
+def test_int8_is_not_the_default_where_a_class_loses_by_it(bundle, data, monkeypatch):
+    monkeypatch.setattr(quantizing, "MOST_LOST", -1.0)
+    before, _, found = quantize(bundle, data)
+    assert found.graph == GRAPH
+    image = read_image(data[0].image)
+    np.testing.assert_array_equal(
+        open_predictor(bundle)[1](image), open_predictor(bundle, precision="auto")[1](image)
+    )
+    # It is there on request, with as much as possible in floating point.
+    found = open_predictor(bundle, precision="int8")[1].labels(image)
+    assert np.mean(found == open_predictor(bundle)[1].labels(image)) > 0.97
+    assert before["mean_iou"] > 0
+
+
+def test_a_class_that_vanishes_loses_all():
+    before = {"classes": {"a": {"iou": 0.9}, "b": {"iou": None}, "c": {"iou": 0.4}}}
+    after = {"classes": {"a": {"iou": 0.95}, "b": {"iou": 0.0}, "c": {"iou": None}}}
+    assert most_lost(before, after) == pytest.approx(0.4)
+
+
+def test_a_model_without_int8_says_how_to_make_it(bundle):
+    with pytest.raises(SettingError, match="quantize"):
+        open_predictor(bundle, precision="int8")
+
+
+def test_a_damaged_int8_graph_is_named(bundle, data):
+    quantize(bundle, data[:4])
+    (bundle / "int8.bin").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"int8\.bin is damaged"):
+        open_predictor(bundle, precision="int8")
