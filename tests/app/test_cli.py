@@ -102,7 +102,7 @@ def test_scores_are_those_of_the_labels_that_predict_writes(trained, data, tmp_p
         assert scores["classes"][name]["support"] == (truth == index).sum()
     assert scores["accuracy"] == pytest.approx((truth == found).mean())
     assert scores["images"] == 5
-    assert set(scores) == {"classes", "mean_iou", "mean_dice", "accuracy", "confusion", "images"}
+    assert set(scores) == {"classes", "mean_iou", "mean_dice", "accuracy", "confusion", "images", "seconds"}
 
 
 def test_a_run_is_resumed_where_it_stopped(data, tmp_path):
@@ -454,3 +454,29 @@ def test_a_cluster_that_does_not_answer_is_one_line(trained, data, tmp_path, cap
         "tcp://127.0.0.1:9",
     ]
     refuses(capsys, *arguments, saying=["tcp://127.0.0.1:9", "no Dask scheduler answers"])
+
+
+def test_levels_are_measured_and_one_is_kept(data, tmp_path, capsys):
+    deep = tmp_path / "deep"
+    assert run("train", data, "--out", deep, *FAST, "--filters", "2,3,4", "--deep-supervision") == 0
+    assert run("levels", deep, data) == 0
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in ("level 1", "level 2", "bacteria", "ms", "MB"))
+    assert run("prune", deep, "--level", 1, "--out", tmp_path / "small") == 0
+    for level, model in (("1", deep), ("1", tmp_path / "small")):
+        assert run("predict", model, data / "images", "--out", tmp_path / model.name, "--level", level) == 0
+    for path in sorted((tmp_path / "deep" / "labels").iterdir()):
+        same = np.array(Image.open(path)) == np.array(Image.open(tmp_path / "small" / "labels" / path.name))
+        assert same.mean() > 0.999
+    refuses(capsys, "prune", deep, "--level", 9, "--out", tmp_path / "x", saying=("no level 9", "1, 2"))
+    refuses(capsys, "prune", deep, "--level", 1, "--out", tmp_path / "small", saying="--overwrite")
+
+
+def test_a_model_is_quantised_and_says_what_it_costs(trained, data, tmp_path, capsys):
+    model = shutil.copytree(trained / "model", tmp_path / "model")
+    refuses(capsys, "predict", model, data, "--out", tmp_path / "o", "--precision", "int8", saying="quantize")
+    assert run("quantize", model, "--data", data) == 0
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in ("before", "int8", "blood_cell", "ms"))
+    assert run("predict", model, data / "images", "--out", tmp_path / "out", "--precision", "int8") == 0
+    assert len(list((tmp_path / "out" / "labels").iterdir())) == 5

@@ -9,7 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unetpp.data.images import as_float, atomic_path, image_size, read_image, to_channels, write_png
+from unetpp.data.images import (
+    as_float,
+    atomic_path,
+    image_size,
+    read_image,
+    to_channels,
+    write_jpeg,
+    write_png,
+)
 from unetpp.errors import ImageError, OutputError, UnetppError
 
 
@@ -182,3 +190,12 @@ def test_a_file_in_the_way_of_a_folder_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError), atomic_path(tmp_path / "file" / "below.txt") as temporary:
         temporary.write_text("x")
+
+
+def test_a_jpeg_keeps_contours_of_one_pixel(tmp_path):
+    picture = np.full((64, 64, 3), 40, np.uint8)
+    picture[20, 5:60], picture[5:60, 30] = (230, 57, 70), (255, 214, 10)
+    write_jpeg(tmp_path / "new" / "p.jpg", picture)
+    found = np.asarray(Image.open(tmp_path / "new" / "p.jpg")).astype(int)
+    assert np.abs(found - picture).max() < 40
+    assert np.abs(found - picture).mean() < 2

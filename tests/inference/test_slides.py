@@ -62,7 +62,7 @@ def test_block_by_block_is_as_in_one_go(slide, tmp_path, name):
 def test_a_folder_gets_labels_and_an_overlay_to_look_at(slide, tmp_path):
     assert predict_folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out", classes=CLASSES) == []
     names = [str(path.relative_to(tmp_path / "out")) for path in sorted((tmp_path / "out").rglob("*.*"))]
-    assert names == ["labels/in.ome.tif", "overlays/in.png"]
+    assert names == ["labels/in.ome.tif", "overlays/in.jpg"]
 
 
 def test_labels_have_a_pyramid(slide, tmp_path, monkeypatch):

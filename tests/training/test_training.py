@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetpp.data.resample import resize_image, resize_labels
-from unetpp.training.augment import augment
-from unetpp.training.patches import Picture, Sampler, crop
+from unetpp.data.symmetry import SYMMETRIES, turn
+from unetpp.training.augment import relight, take, warp
+from unetpp.training.patches import Picture, Sampler, inside
 from unetpp.training.schedule import Budget, learning_rate
 
 
@@ -43,26 +44,80 @@ def test_crops_without_any_object_are_drawn_too():
 def test_image_and_mask_of_a_crop_lie_on_each_other(seed, height, width):
     mask = np.zeros((height, width), np.uint8)
     mask[5:15, 4:16] = 1
-    image, found = Sampler([picture(mask)], 32, scales=(1.0, 1.0))(np.random.default_rng(seed))
+    image, found = Sampler([picture(mask)], 32, strength=0)(np.random.default_rng(seed))
     np.testing.assert_array_equal(image[..., 0], found)
 
 
-@given(corner=st.tuples(st.integers(-50, 90), st.integers(-50, 90)), side=st.integers(1, 150))
-def test_a_crop_has_its_size_and_only_pixels_of_the_image(corner, side):
-    image = np.arange(40 * 60).reshape(40, 60)
-    found = crop(image, corner, side)
-    assert found.shape == (side, side)
-    assert np.isin(found, image).all()
+@given(seed=st.integers(0, 500), strength=st.floats(0, 2))
+def test_a_mask_goes_exactly_where_its_image_goes(seed, strength):
+    mask = np.kron(np.random.default_rng(seed).integers(0, 3, (12, 9)), np.ones((6, 6), int)).astype(np.uint8)
+    places = warp(32, np.random.default_rng(seed), strength) + 30
+    found = take(mask, places, blend=False)
+    assert np.isin(found, [0, 1, 2]).all()
+    # Each class as an image of its own, interpolated: where a class has all the weight, the mask is that class.
+    for index in range(3):
+        share = take((mask == index).astype(np.float32), places, blend=True)
+        assert (found[share > 0.999] == index).all()
+        assert (found[share < 0.001] != index).all()
 
 
-@given(seed=st.integers(0, 1000))
-def test_augmentation_is_repeatable_and_never_blends_a_mask(seed):
-    mask = np.random.default_rng(1).choice([0, 2], (16, 16)).astype(np.uint8)
-    image = np.random.default_rng(2).random((16, 16, 3)).astype(np.float32)
-    first, second = (augment(image, mask, np.random.default_rng(seed)) for _ in range(2))
+def test_without_strength_a_crop_is_one_of_eight_copies():
+    image = np.random.default_rng(1).random((16, 16, 3)).astype(np.float32)
+    seen = set()
+    for seed in range(60):
+        places = warp(16, np.random.default_rng(seed), 0) + 7.5
+        found = take(image, places, blend=True)
+        seen |= {k for k in range(SYMMETRIES) if np.array_equal(found, turn(image, k))}
+        assert any(np.array_equal(found, turn(image, k)) for k in range(SYMMETRIES))
+    assert seen == set(range(SYMMETRIES))
+
+
+def test_turning_and_bending_move_as_far_as_they_say():
+    moved = [warp(101, np.random.default_rng(seed)) for seed in range(200)]
+    radius = np.array([np.hypot(*places[:, 0, 0]) for places in moved]) / np.hypot(50, 50)
+    assert 0.6 < radius.min() < 0.8
+    assert 1.25 < radius.max() < 1.6
+    # The centre stays where it is, but for a bend.
+    assert np.median([np.hypot(*places[:, 50, 50]) for places in moved]) < 1e-9
+    assert max(np.hypot(*places[:, 50, 50]) for places in moved) < 0.06 * 101
+
+
+def test_beyond_its_edge_an_image_is_mirrored():
+    line = np.arange(5.0)[None]
+    places = np.stack([np.zeros((1, 9)), np.arange(-2.0, 7)[None]])
+    np.testing.assert_array_equal(take(line, places, blend=True), [[2, 1, 0, 1, 2, 3, 4, 3, 2]])
+
+
+@given(
+    centre=st.tuples(st.floats(-50, 90), st.floats(-50, 90)),
+    size=st.integers(1, 80),
+    length=st.integers(1, 80),
+)
+def test_a_crop_lies_in_the_image_or_about_its_middle(centre, size, length):
+    starts = inside(centre, (length, length), size) - (size - 1) / 2
+    assert (starts == np.round(starts)).all()
+    if size <= length:
+        assert (starts >= 0).all()
+        assert (starts + size <= length).all()
+    else:
+        np.testing.assert_allclose(starts + size / 2, length / 2, atol=0.5)
+
+
+@given(seed=st.integers(0, 1000), strength=st.floats(0, 3))
+def test_crops_are_repeatable(seed, strength):
+    sampler = Sampler([rare(k) for k in range(3)], 32, strength=strength)
+    first, second = (sampler(np.random.default_rng(seed)) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
     assert np.isfinite(first[0]).all()
-    np.testing.assert_array_equal(np.bincount(first[1].ravel()), np.bincount(mask.ravel()))
+    assert first[0].dtype == np.float32
+
+
+def test_light_is_left_alone_without_strength_and_changes_with_it():
+    image = np.random.default_rng(2).random((16, 16, 3)).astype(np.float32)
+    np.testing.assert_allclose(relight(image, np.random.default_rng(0), 0), image, atol=1e-6)
+    other = [np.abs(relight(image, np.random.default_rng(k)) - image).mean() for k in range(50)]
+    assert np.mean(other) > 0.05
 
 
 @given(height=st.integers(1, 60), width=st.integers(1, 60))

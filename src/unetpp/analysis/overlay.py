@@ -21,7 +21,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 
 DARK = 60  # an 8-bit image whose 99.5th percentile is below this is too dark to see
 FILL, SOLID = 90, 256  # opacity of a region's inside and of its contour, in 256ths
-SEEN, BLOCK = 1 << 18, 1 << 20  # about how many pixels decide the stretch, and are worked on at once
+SEEN, BLOCK = 1 << 16, 1 << 20  # about how many pixels decide the stretch, and are worked on at once
 
 
 def to_display(image: np.ndarray) -> np.ndarray:

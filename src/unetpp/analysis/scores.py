@@ -192,11 +192,12 @@ def comparison(results: dict[str, dict]) -> "Table":
     from rich.table import Table
 
     first = next(iter(results.values()))
-    result = Table(box=box.SIMPLE_HEAD, caption="IoU, all pixels together", caption_justify="left")
+    caption = "IoU of all pixels together; milliseconds an image, megabytes at most"
+    result = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
     result.add_column("")
     for heading in (*first["classes"], "mean"):
         result.add_column(heading, justify="right")
-    units = {"seconds": ("ms an image", 1e-3), "memory": ("MB at most", 1e6)}
+    units = {"seconds": ("ms", 1e-3), "memory": ("MB", 1e6)}
     shown = {key: unit for key, unit in units.items() if any(found.get(key) for found in results.values())}
     for heading, _ in shown.values():
         result.add_column(heading, justify="right")

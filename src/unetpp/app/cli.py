@@ -211,7 +211,7 @@ def export(model):
 @click.option("--data", type=EXISTING, required=True, help="Images and masks to calibrate on and to score.")
 @data_options
 def quantize(model, data, **places):
-    """Add a graph in 8-bit integers to MODEL, calibrated on your images; it becomes the default if it scores as well."""
+    """Add a graph in 8-bit integers to MODEL, calibrated on your images; the default if it scores as well."""
     from unetpp.app import run as running
 
     running.run_quantization(model, data, places=places)

@@ -142,7 +142,9 @@ def run_prediction(
     from unetpp.inference.jobs import find_jobs
 
     jobs = find_jobs(list(inputs))
-    bundle, predictor = open_models(models, **(engine or {}))
+    # Two images at a time wait less for each other's reading and writing; a slide's tiles take memory.
+    streams = 2 if len(jobs) > 1 and all(job.kind == "image" for job in jobs) else 1
+    bundle, predictor = open_models(models, streams=streams, **(engine or {}))
     with errors.status("looking at the images ..."):
         options = {"extras": extras, "existing": existing, "identity": str(sorted(bundle.sha256.items()))}
         folder = Folder(jobs, predictor, out, classes=bundle.classes, **options)

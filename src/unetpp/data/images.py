@@ -230,6 +230,24 @@ def write_png(
         picture.save(temporary, format="PNG")
 
 
+def write_jpeg(path: Path | str, pixels: np.ndarray) -> None:
+    """Write a picture to look at as a JPEG, whole or not at all: many times faster and smaller than a PNG.
+
+    Args:
+        path: the file; folders above it are made.
+        pixels: (H, W, 3) uint8.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    # Colours at full resolution: contours are one pixel wide.
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="JPEG", quality=95, subsampling=0)
+
+
 def write_planes(path: Path | str, planes: np.ndarray, names: Sequence[str] = ()) -> None:
     """Write planes, such as class probabilities, as a compressed TIFF.
 

@@ -45,6 +45,7 @@ def openvino_engine(
     precision: str = "auto",
     output: int = -1,
     threads: int | None = None,
+    streams: int = 1,
     cache: Path | None = None,
 ) -> Engine:
     """Run a graph with OpenVINO; threads may share the engine.
@@ -56,6 +57,7 @@ def openvino_engine(
             device has.
         output: which of the graph's outputs counts; what only the others need is not computed.
         threads: how many it uses; None for all cores.
+        streams: how many images it runs at a time, on a share of the threads each.
         cache: a folder where the compiled graph is kept, made again if it is stale or damaged.
 
     Raises:
@@ -65,7 +67,7 @@ def openvino_engine(
     """
     core = openvino_core()
     check_device(core, device, precision)
-    settings: dict[str, Any] = {"NUM_STREAMS": 1}
+    settings: dict[str, Any] = {"NUM_STREAMS": streams}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     if PRECISIONS[precision]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unetpp.analysis.overlay import PALETTE, draw_overlay
-from unetpp.data.images import read_image, write_planes, write_png
+from unetpp.data.images import read_image, write_jpeg, write_planes, write_png
 from unetpp.errors import ImageError, UnetppError
 from unetpp.inference.jobs import Job, check_output, refuse_existing
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
@@ -178,5 +178,5 @@ def predict_file(job: Job, outputs: dict[str, Path], predictor: Predictor | Ense
     if "probabilities" in outputs:
         write_planes(outputs["probabilities"], np.moveaxis(found, -1, 0).astype("float16"))
     if "overlays" in outputs:
-        write_png(outputs["overlays"], draw_overlay(image, labels))
+        write_jpeg(outputs["overlays"], draw_overlay(image, labels))
     write_png(outputs["labels"], labels, palette=PALETTE)

@@ -33,7 +33,7 @@ class Job:
         if is_file(out):
             return {"labels": out}
         labels = ".png" if self.kind == "image" else ".ome.tif"
-        overlay = ".tif" if self.kind == "stack" else ".png"
+        overlay = ".tif" if self.kind == "stack" else ".jpg"
         paths = {
             "labels": out / "labels" / (self.name + labels),
             "overlays": out / "overlays" / (self.name + overlay),

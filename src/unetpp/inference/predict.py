@@ -154,6 +154,7 @@ def open_predictor(
     device: str = "CPU",
     tta: bool = False,
     threads: int | None = None,
+    streams: int = 1,
 ) -> tuple[Bundle, Predictor]:
     """A bundle and what predicts with it.
 
@@ -166,6 +167,7 @@ def open_predictor(
         device: of OpenVINO: "CPU", "GPU", ...
         tta: average over the eight symmetries of the square (test-time augmentation).
         threads: how many OpenVINO uses; None for all cores.
+        streams: how many images OpenVINO runs at a time.
 
     Raises:
         BundleError: if the bundle is missing, damaged, or from a newer version.
@@ -191,6 +193,7 @@ def open_predictor(
             "precision": "auto" if graph == INT8 else precision,
             "output": index,
             "threads": threads,
+            "streams": streams,
         }
         run = openvino_engine(verified(folder, bundle, graph), cache=cache_folder(), **settings)
     else:

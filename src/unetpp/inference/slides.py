@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from unetpp.analysis.overlay import PALETTE, draw_overlay
-from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_png
+from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
 from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata
 from unetpp.data.regions import Regions, is_zarr, open_regions
 from unetpp.errors import ImageError, OutputError, UnetppError
@@ -225,7 +225,7 @@ def finish(slide: Slide, output: Path, overlay: Path | None, classes: Sequence[s
     Args:
         slide: what was predicted.
         output: the file: OME-Zarr by its suffix .zarr, else OME-TIFF.
-        overlay: the picture to draw as well: PNG for one plane, else TIFF; small enough to look at.
+        overlay: the picture to draw as well: JPEG for one plane, else TIFF; small enough to look at.
         classes: the name of each label.
 
     Raises:
@@ -249,10 +249,10 @@ def finish(slide: Slide, output: Path, overlay: Path | None, classes: Sequence[s
 
 
 def draw_previews(slide: Slide, labels, path: Path) -> None:
-    """Draw the labels on the image, small enough to look at: PNG for one plane, else a page a plane."""
+    """Draw the labels on the image, small enough to look at: JPEG for one plane, else a page a plane."""
     pages = (draw_overlay(image, found) for image, found in previews(slide, labels))
-    if path.suffix == ".png":
-        write_png(path, next(pages))
+    if path.suffix == ".jpg":
+        write_jpeg(path, next(pages))
         return
     import tifffile
 

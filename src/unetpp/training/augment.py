@@ -1,32 +1,74 @@
-"""The same transform on image and mask; light on the image alone."""
+"""One warp of image and mask together; other light on the image alone."""
 
 import numpy as np
+from scipy import ndimage
 
 from unetpp.data.symmetry import SYMMETRIES, turn
 
+# At strength 1: the zoom's range, how often crops are turned by any angle, bent and blurred, and how far.
+ZOOM, TURNED, BENT, BLURRED = 1.33, 0.5, 0.3, 0.15
+# A bend is a smooth field: so many knots a side, moved by a normal deviation of so much of the side.
+KNOTS, BEND = 5, 0.015
 
-def augment(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator):
-    """One of the eight symmetries of the square on both, then other light on the image.
+
+def warp(size: int, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    """Where each pixel of a crop comes from, relative to the crop's centre: (2, size, size) rows and columns.
+
+    One of the eight symmetries of the square; then zoomed; some also turned by any angle, some bent.
 
     Args:
-        image: (n, n, C) float32, in any scale.
-        mask: (n, n) class indices; only moved, never blended.
+        size: pixels of the crop's side.
         rng: decides everything.
+        strength: 0 for the symmetries alone.
+    """
+    line = np.arange(size) - (size - 1) / 2
+    places = np.stack(np.meshgrid(line, line, indexing="ij"))
+    if rng.random() < BENT * strength:
+        knots = rng.normal(0, BEND * strength * size, (2, KNOTS, KNOTS))
+        places = places + np.stack([ndimage.zoom(field, size / KNOTS, order=3) for field in knots])
+    angle = rng.uniform(-np.pi, np.pi) if rng.random() < TURNED * strength else 0.0
+    cos, sin = np.cos(angle), np.sin(angle)
+    shrink = np.exp(strength * rng.uniform(-1, 1) * np.log(ZOOM))
+    places = np.tensordot(shrink * np.array([[cos, -sin], [sin, cos]]), places, axes=1)
+    symmetry = int(rng.integers(SYMMETRIES))
+    return np.stack([turn(plane, symmetry) for plane in places])
+
+
+def take(pixels: np.ndarray, places: np.ndarray, *, blend: bool) -> np.ndarray:
+    """The pixels of an image at any places, mirrored where the image ends.
+
+    Args:
+        pixels: (h, w) or (h, w, C).
+        places: (2, n, m) rows and columns.
+        blend: interpolate between neighbours; without, the nearest is taken, as labels need.
 
     Returns:
-        image and mask, of the same shapes.
+        (n, m) or (n, m, C), of the same dtype.
     """
-    symmetry = int(rng.integers(SYMMETRIES))
-    return relight(turn(image, symmetry), rng), turn(mask, symmetry)
+    options = {"order": int(blend), "mode": "mirror", "prefilter": False}
+    if pixels.ndim == 2:
+        return ndimage.map_coordinates(pixels, places, **options)
+    return np.stack([take(plane, places, blend=blend) for plane in np.moveaxis(pixels, -1, 0)], axis=-1)
 
 
-def relight(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gain, a tint a channel, gamma, offset and noise, as lamps and cameras differ."""
-    channels = image.shape[-1]
+def relight(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    """Gain, a tint a channel, gamma, offset, blur and noise, as lamps, lenses and cameras differ.
+
+    Args:
+        image: (h, w, C) float32, in any scale.
+        rng: decides everything.
+        strength: 0 for the image as it is.
+
+    Returns:
+        (h, w, C) float32.
+    """
     low, scale = float(image.min()), float(np.ptp(image)) or 1.0
-    gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.07, channels))
-    gamma = np.exp(rng.normal(0, 0.15))
-    offset = low + rng.normal(0, 0.03) * scale
+    gain = np.exp(strength * rng.normal(0, 0.2)) * np.exp(strength * rng.normal(0, 0.07, image.shape[-1]))
+    gamma = np.exp(strength * rng.normal(0, 0.15))
+    offset = low + strength * rng.normal(0, 0.03) * scale
     image = scale * ((image - low) / scale) ** gamma * gain + offset
-    noise = rng.standard_normal(image.shape, np.float32) * abs(rng.normal(0, 0.02)) * scale
-    return (image + noise).astype(np.float32)
+    if rng.random() < BLURRED * strength:
+        sigma = rng.uniform(0.3, 1.2)
+        image = ndimage.gaussian_filter(image, (sigma, sigma, 0))
+    noise = strength * abs(rng.normal(0, 0.02)) * scale
+    return (image + noise * rng.standard_normal(image.shape, np.float32)).astype(np.float32)

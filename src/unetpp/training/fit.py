@@ -27,7 +27,6 @@ from unetpp.export import add_graph
 from unetpp.model import losses
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
-from unetpp.training.augment import augment
 from unetpp.training.average import Average
 from unetpp.training.callbacks import Follow, Report, Validate, tensorboard
 from unetpp.training.checkpoints import Progress, load_checkpoint
@@ -60,7 +59,7 @@ class Batches(keras.utils.PyDataset):
         plan, images, masks = self.plan, [], []
         for k in range(plan.options.batch):
             rng = np.random.default_rng((plan.options.seed, self.epoch, step, k))
-            image, mask = augment(*self.sampler(rng), rng)
+            image, mask = self.sampler(rng)
             images.append(image)
             masks.append(mask)
         return np.stack(images), np.stack(masks).astype(np.int32)
@@ -104,7 +103,9 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
     else:
         # Until the first validation has been timed.
         epochs, budget.reserve = sys.maxsize, min(0.3 * budget.seconds, 10) + 0.05 * budget.seconds
-    batches = Batches(Sampler(pictures, options.patch), plan, steps, progress.epoch)
+    batches = Batches(
+        Sampler(pictures, options.patch, strength=options.augmentation), plan, steps, progress.epoch
+    )
     average = Average(progress, [batches[step][0] for step in range(min(STATISTICS, steps))])
     validate = Validate(plan, held_out, run, average, progress, budget, report)
     if budget.share < 1:

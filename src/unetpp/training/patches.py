@@ -8,6 +8,7 @@ from unetpp.data.images import as_float, read_image, to_channels
 from unetpp.data.masks import read_mask
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling, resize_image, resize_labels
+from unetpp.training.augment import relight, take, warp
 
 # Pixels of each class remembered for an image: enough to centre crops on, few enough to hold.
 CENTRES = 2000
@@ -46,17 +47,17 @@ def load_picture(sample, *, normalization: Normalization, num_classes, scaling: 
 
 
 class Sampler:
-    """Draws crops: a set share is centred on a class, each class alike, the rest lies anywhere.
+    """Draws augmented crops: a set share is centred on a class, each class alike, the rest lies anywhere.
 
     Args:
         pictures: what to draw from.
         size: pixels of a crop's side.
         focus: the share of the crops that is centred on a pixel of a foreground class.
-        scales: the range of the zoom, smallest and largest.
+        strength: of the augmentation, see `warp` and `relight`.
     """
 
-    def __init__(self, pictures: list[Picture], size: int, *, focus=0.67, scales=(0.75, 1.33)):
-        self.pictures, self.size, self.focus, self.scales = pictures, size, focus, scales
+    def __init__(self, pictures: list[Picture], size: int, *, focus=0.67, strength=1.0):
+        self.pictures, self.size, self.focus, self.strength = pictures, size, focus, strength
         classes = range(len(pictures[0].centres))
         showing = [[p for p in pictures if len(p.centres[index])] for index in classes]
         # Pictures of each foreground class that occurs at all: (index in `centres`, pictures).
@@ -65,13 +66,10 @@ class Sampler:
     def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One crop: image (size, size, C) float32 and mask (size, size) uint8."""
         picture, centre = self._aim(rng)
-        low, high = np.log(self.scales)
-        side = max(1, round(self.size / np.exp(rng.uniform(low, high))))
-        corner = [round(c - side / 2) for c in centre]
-        image = crop(picture.image, corner, side)
-        mask = crop(picture.mask, corner, side)
-        size = (self.size, self.size)
-        return resize_image(image, size), resize_labels(mask, size)
+        places = warp(self.size, rng, self.strength)
+        places = places + inside(centre, picture.mask.shape, self.size)[:, None, None]
+        image = take(picture.image, places, blend=True)
+        return relight(image, rng, self.strength), take(picture.mask, places, blend=False)
 
     def _aim(self, rng):
         if self.showing and rng.random() < self.focus:
@@ -84,11 +82,14 @@ class Sampler:
         return picture, rng.uniform((0, 0), picture.mask.shape)
 
 
-def crop(pixels: np.ndarray, corner, side: int) -> np.ndarray:
-    """A square out of an image, moved inside where it can be, mirrored where the image ends."""
-    places = []
-    for start, length in zip(corner, pixels.shape[:2], strict=True):
-        start = min(max(start, 0), length - side) if length >= side else (length - side) // 2
-        index = np.arange(start, start + side) % (2 * length)
-        places.append(np.minimum(index, 2 * length - 1 - index))
-    return pixels[np.ix_(*places)]
+def inside(centre, shape: tuple[int, ...], size: int) -> np.ndarray:
+    """A crop's centre moved so that the crop lies in the image, in the middle where it is larger: (2,) of pixels.
+
+    Whole pixels are hit: a crop that is neither zoomed nor turned is a copy.
+    """
+    half = (size - 1) / 2
+    starts = [
+        round(min(max(c - half, 0), length - size)) if length >= size else (length - size) // 2
+        for c, length in zip(centre, shape, strict=True)
+    ]
+    return np.array(starts) + half

@@ -32,6 +32,7 @@ class Options:
         validation: the share of the images that is held out.
         seed: of the split, the crops, and the first weights.
         normalization: by the "dataset", by each "image", or "auto": see `Normalization`.
+        augmentation: how strongly crops differ from the images; 0 for flips and right angles alone.
     """
 
     budget: float | None = None
@@ -49,6 +50,7 @@ class Options:
     validation: float = 0.15
     seed: int = 0
     normalization: str = "auto"
+    augmentation: float = 1.0
 
     def __post_init__(self):
         least = 2 ** (len(self.filters) - 1)
@@ -63,6 +65,7 @@ class Options:
             "learning_rate": self.learning_rate <= 0,
             "precision": self.precision not in ("auto", "float32", "mixed_bfloat16"),
             "normalization": self.normalization not in ("auto", "dataset", "image"),
+            "augmentation": self.augmentation < 0,
             "validation": not 0 < self.validation < 1,
         }
         for name in (name for name, wrong in problems.items() if wrong):
