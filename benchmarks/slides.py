@@ -15,7 +15,7 @@ import tifffile
 
 from unetpp.data.synthetic import draw
 
-SIDES = (7000, 10_000, 17_000, 30_000)
+SIDES = (1000, 3000, 10_000, 17_000, 30_000)
 TILE = 512
 
 
