@@ -58,6 +58,10 @@ class InstallError(UnetppError, ImportError):
         return UnetppError.__str__(self)
 
 
+class TrainingError(UnetppError, RuntimeError):
+    """A run that does not learn."""
+
+
 class ClusterError(UnetppError, RuntimeError):
     """Other machines that do not answer, or give up."""
 

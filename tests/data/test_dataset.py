@@ -12,12 +12,12 @@ from unetpp.data.dataset import (
     Sample,
     count_pixels,
     data_channels,
-    duplicate_groups,
     find_samples,
     infer_classes,
     measure_normalization,
-    split,
+    object_sides,
 )
+from unetpp.data.groups import duplicate_groups, find_groups, fold_of_each, split
 from unetpp.data.images import write_png
 from unetpp.data.masks import mask_values, read_mask
 from unetpp.errors import DatasetError, MaskError
@@ -216,3 +216,82 @@ def test_both_sides_show_the_classes_alike():
 def test_one_image_alone_is_refused():
     with pytest.raises(DatasetError, match="cannot be split"):
         split([Sample("a", Path("i"), Path("m"))], np.ones((1, 2)))
+
+
+def drawn_samples(folder, names):
+    for k, name in enumerate(names):
+        write_png(folder / "images" / f"{name}.png", textured(k))
+    put(folder / "masks", *(f"{name}.png" for name in names))
+    return find_samples(folder)
+
+
+def partition(samples, groups):
+    """The sets of stems that share a group."""
+    sets = {}
+    for sample, group in zip(samples, groups, strict=True):
+        sets.setdefault(group, set()).add(sample.stem)
+    return sorted(map(sorted, sets.values()))
+
+
+NAMES = ("s1_a", "s1_b", "s2_a", "s2_b", "s3_a")
+
+
+@pytest.mark.parametrize("pattern", [r"^(s\d)_", r"^s\d"])
+def test_images_whose_names_agree_stay_together(tmp_path, pattern):
+    samples = drawn_samples(tmp_path, NAMES)
+    assert partition(samples, find_groups(samples, pattern)) == [["s1_a", "s1_b"], ["s2_a", "s2_b"], ["s3_a"]]
+    with pytest.raises(DatasetError, match="does not match"):
+        find_groups(samples, "slide")
+
+
+def test_images_of_one_row_value_stay_together_and_so_do_their_duplicates(tmp_path):
+    samples = drawn_samples(tmp_path, NAMES)
+    write_png(tmp_path / "images" / "s3_a.png", textured(0))
+    table = tmp_path / "slides.csv"
+    table.write_text("name,donor\ns1_a.png,x\ns1_b,y\ns2_a,x\ns2_b,z\ns3_a.png,w\n", encoding="utf-8-sig")
+    found = partition(samples, find_groups(samples, f"{table}:donor"))
+    assert found == [["s1_a", "s2_a", "s3_a"], ["s1_b"], ["s2_b"]]
+    for column, what in (("slide", "no column slide"), ("name", "are not")):
+        if column == "name":
+            table.write_text("name,donor\ns1_a,x\n")
+        with pytest.raises(DatasetError, match=what):
+            find_groups(samples, f"{table}:{column}")
+    with pytest.raises(DatasetError, match="no such table"):
+        find_groups(samples, f"{tmp_path / 'nowhere.csv'}:donor")
+
+
+@given(
+    presence=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=4, max_size=40),
+    folds=st.integers(2, 5),
+    group_of=st.integers(1, 3),
+    seed=st.integers(0, 5),
+)
+def test_folds_are_whole_alike_repeatable_and_keep_groups(presence, folds, group_of, seed):
+    samples = [Sample(f"{k:03}", Path("i"), Path("m")) for k in range(len(presence))]
+    counts = np.array([(1, *row) for row in presence])
+    groups = [k // group_of for k in range(len(samples))]
+    if len(set(groups)) < folds:
+        with pytest.raises(DatasetError, match="cannot make"):
+            fold_of_each(samples, counts, folds, seed=seed, groups=groups)
+        return
+    found = fold_of_each(samples, counts, folds, seed=seed, groups=groups)
+    assert found == fold_of_each(samples, counts, folds, seed=seed, groups=groups)
+    sizes = np.bincount(found, minlength=folds)
+    assert sizes.min() > 0
+    assert sizes.max() - sizes.min() <= group_of
+    assert len({(group, fold) for group, fold in zip(groups, found, strict=True)}) == len(set(groups))
+    if group_of == 1:
+        for column in (1, 2):
+            shown = np.bincount(found, counts[:, column], minlength=folds)
+            assert shown.max() - shown.min() <= 3
+
+
+def test_objects_are_measured_as_squares(tmp_path):
+    mask = np.zeros((60, 60), np.uint8)
+    mask[2:12, 2:12], mask[20:40, 20:40], mask[45:57, 2:32], mask[0, 59] = 1, 2, 1, 1
+    write_png(tmp_path / "m.png", mask)
+    write_png(tmp_path / "empty.png", np.zeros((9, 9), np.uint8))
+    found = object_sides(
+        [Sample("a", tmp_path, tmp_path / "m.png"), Sample("b", tmp_path, tmp_path / "empty.png")], 3
+    )
+    assert found == [pytest.approx(np.sqrt(360)), 0.0]

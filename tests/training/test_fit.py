@@ -10,7 +10,8 @@ from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import BundleError
 from unetpp.training import fit
 from unetpp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
-from unetpp.training.plan import Options, load_plan, make_plan, save_plan
+from unetpp.training.options import Options
+from unetpp.training.plan import load_plan, make_plan, save_plan
 from unetpp.training.schedule import Budget
 
 OPTIONS = {
@@ -27,10 +28,14 @@ class Quiet:
     """A report that keeps the rows."""
 
     def __init__(self):
-        self.rows = []
+        self.rows, self.warnings = [], []
 
     def step(self, budget, loss):
         """Nobody watches."""
+
+    def warn(self, line):
+        """Keep it."""
+        self.warnings.append(line)
 
     def epoch(self, row):
         """Keep it."""

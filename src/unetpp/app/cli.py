@@ -105,52 +105,116 @@ def engine_options(command):
     return gathered
 
 
+def training_options(command):
+    """The options of `unetpp.training.options.Options` that were given, gathered as `chosen`."""
+    options = [
+        click.option(
+            "--budget", type=Duration(), help="Wall-clock limit, such as 45m; the run ends on time."
+        ),
+        click.option("--epochs", type=click.IntRange(1), help="Passes instead of a budget.  [default: 60]"),
+        click.option(
+            "--from", "start", metavar="MODEL", help="Begin with this model's weights (fine-tuning)."
+        ),
+        click.option("--network", type=click.Choice(["UNetPP", "UNet"]), help="[default: UNetPP]"),
+        click.option(
+            "--filters", type=Numbers(int), help="Width of each level.  [default: 16,32,64,128,256]"
+        ),
+        click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j]."),
+        click.option("--long-side", type=click.IntRange(0), help="Pixels of the long side; 0: as it is."),
+        click.option("--patch", type=click.IntRange(1), help="Pixels of a crop's side."),
+        click.option("--batch", type=click.IntRange(1), help="Crops a step."),
+        click.option("--accumulate", type=click.IntRange(1), help="Steps a change of weights.  [default: 1]"),
+        click.option("--low-memory", is_flag=True, default=None, help="Compute twice instead of keeping."),
+        click.option("--focus", type=float, help="Share of crops on a class.  [default: 0.67]"),
+        click.option("--augmentation", type=float, help="Strength; 0: flips alone.  [default: 1]"),
+        click.option("--loss", help="Sum of losses.  [default: crossentropy + dice]"),
+        click.option(
+            "--class-weights", type=ClassWeights(float), help="By class index, such as 1,50,70; or balanced."
+        ),
+        click.option("--learning-rate", type=float, help="Highest of the schedule."),
+        click.option("--weight-decay", type=float, help="Of AdamW; 0: Adam.  [default: 0.0001]"),
+        click.option(
+            "--patience", type=click.IntRange(1), help="End after so many validations without gain."
+        ),
+        click.option(
+            "--normalization",
+            type=click.Choice(["auto", "dataset", "image"]),
+            help="Whose mean counts.  [default: auto]",
+        ),
+        click.option(
+            "--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]), help="[default: auto]"
+        ),
+        click.option("--validation", type=float, help="Share of images held out.  [default: 0.15]"),
+        click.option("--group-by", help="Regular expression, or FILE.csv:COLUMN: what stays on one side."),
+        click.option("--folds", type=click.IntRange(2), help="Cross-validate: so many runs."),
+        click.option("--fold", type=click.IntRange(1), help="Run only this fold, from 1."),
+        click.option("--seed", type=int, help="Of split, crops and weights.  [default: 0]"),
+        click.option("--plan", "plan_file", type=EXISTING, help="Options from a file of unetpp plan."),
+    ]
+
+    @functools.wraps(command)
+    def gathered(*arguments, plan_file, **values):
+        from unetpp.training.options import Options
+
+        names = {name for name in values if name in Options.__dataclass_fields__}
+        chosen = {name: value for name in names if (value := values.pop(name)) is not None}
+        if plan_file:
+            from unetpp.training.plan import read_options
+
+            chosen = {**read_options(plan_file), **chosen}
+        return command(*arguments, chosen=chosen, **values)
+
+    for option in reversed(options):
+        gathered = option(gathered)
+    return gathered
+
+
+def class_names(text: str | None) -> tuple[str, ...] | None:
+    """Names separated by commas."""
+    return tuple(name.strip() for name in text.split(",")) if text else None
+
+
 @cli.command()
 @click.argument("data", type=EXISTING)
 @click.option("--out", "run", type=EXISTING, required=True, help="Run folder to make.")
 @click.option("--classes", help="Names by mask value, such as background,blood_cell,bacteria.")
-@click.option("--budget", type=Duration(), help="Wall-clock limit, such as 45m; the run ends on time.")
-@click.option("--epochs", type=click.IntRange(1), help="Passes instead of a budget.  [default: 60]")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--overwrite", is_flag=True, help="Replace a former run in the same folder.")
-@click.option("--network", type=click.Choice(["UNetPP", "UNet"]), help="[default: UNetPP]")
-@click.option("--filters", type=Numbers(int), help="Width of each level.  [default: 16,32,64,128,256]")
-@click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j].")
-@click.option(
-    "--long-side", type=click.IntRange(0), help="Pixels of the long side; 0: as is.  [default: 512]"
-)
-@click.option("--patch", type=click.IntRange(1), help="Pixels of a crop's side.  [default: 256]")
-@click.option("--batch", type=click.IntRange(1), help="Crops a step.  [default: 8]")
-@click.option("--loss", help="Sum of losses.  [default: crossentropy + dice]")
-@click.option(
-    "--class-weights", type=ClassWeights(float), help="By class index, such as 1,50,70; or balanced."
-)
-@click.option("--learning-rate", type=float, help="Highest of the schedule.  [default: 0.001]")
-@click.option(
-    "--normalization",
-    type=click.Choice(["auto", "dataset", "image"]),
-    help="Whose mean counts.  [default: auto]",
-)
-@click.option("--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]), help="[default: auto]")
-@click.option("--validation", type=float, help="Share of images held out.  [default: 0.15]")
-@click.option("--seed", type=int, help="Of split, crops and weights.  [default: 0]")
+@training_options
 @data_options
-def train(data, run, classes, resume, overwrite, images, masks, mask_suffix, **chosen):
+def train(data, run, classes, resume, overwrite, chosen, **places):
     """Train on DATA: a folder with images/ and masks/ paired by name, or both side by side."""
     started = time.monotonic()
     from unetpp.app import run as running
 
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    running.start_run(
-        data,
-        run,
-        chosen,
-        names=classes and tuple(name.strip() for name in classes.split(",")),
-        places={"images": images, "masks": masks, "mask_suffix": mask_suffix},
-        resume=resume,
-        overwrite=overwrite,
-        started=started,
-    )
+    options = {"names": class_names(classes), "places": places, "resume": resume, "overwrite": overwrite}
+    running.start_runs(data, run, chosen, started=started, **options)
+
+
+@cli.command()
+@click.argument("data", type=EXISTING)
+@click.option("--out", "output", type=EXISTING, help="Write the plan to this file, to edit and train by.")
+@click.option("--classes", help="Names by mask value, such as background,blood_cell,bacteria.")
+@click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
+@training_options
+@data_options
+def plan(data, output, classes, overwrite, chosen, **places):
+    """Show how train would train on DATA, and why."""
+    from unetpp.app import run as running
+
+    running.plan_run(data, chosen, output, names=class_names(classes), places=places, overwrite=overwrite)
+
+
+@cli.command("lr-find")
+@click.argument("data", type=EXISTING)
+@click.option("--classes", help="Names by mask value, such as background,blood_cell,bacteria.")
+@training_options
+@data_options
+def lr_find(data, classes, chosen, **places):
+    """Measure a good --learning-rate for DATA: some minutes of training at ever higher rates."""
+    from unetpp.app import run as running
+
+    running.find_learning_rate(data, chosen, names=class_names(classes), places=places)
 
 
 @cli.command()

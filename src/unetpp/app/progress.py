@@ -1,6 +1,7 @@
 """What a terminal shows while work goes on."""
 
 import time
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -55,6 +56,10 @@ class TrainingProgress:
         left = f"{duration(budget.left)} left"
         self.bar.update(self.task, completed=budget.share, description=f"loss {loss:.3f}  {speed}  {left}")
 
+    def warn(self, line: str) -> None:
+        """A line that stands out."""
+        self.console.print(line, style="yellow", highlight=False, soft_wrap=True)
+
     def epoch(self, row: dict) -> None:
         """A line for the validation; its time does not count as training."""
         self.before = None
@@ -87,9 +92,9 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"
 
 
-def settings_table(rows: list[tuple[str, str]]) -> Table:
-    """Names and values side by side."""
+def settings_table(rows: Sequence[tuple[str, ...]]) -> Table:
+    """Names and values side by side, and what more there is."""
     table = Table(show_header=False, box=None, padding=(0, 2))
-    for name, value in rows:
-        table.add_row(name, value)
+    for row in rows:
+        table.add_row(*row)
     return table

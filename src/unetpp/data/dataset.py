@@ -1,4 +1,4 @@
-"""Images and their masks: pair, count, split."""
+"""Images and their masks: pair, count, measure."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image, to_channels
 from unetpp.data.masks import mask_values, read_mask
@@ -15,8 +16,6 @@ from unetpp.errors import DatasetError
 MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg")
 CLASS_FILE = "classes.txt"
 MOST_CLASSES = 32
-# Differing bits, of 256, up to which two images count as the same scene.
-DUPLICATE_BITS = 20
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def infer_classes(samples: Sequence[Sample], names: Sequence[str] | None = None)
                 mend=f"give 2 to {MOST_CLASSES} different names, background first",
             )
         return tuple(names)
-    values = sorted(set().union(*_parallel(lambda sample: set(mask_values(sample.mask)), samples)))
+    values = sorted(set().union(*parallel(lambda sample: set(mask_values(sample.mask)), samples)))
     if values == [0, 255]:
         values = [0, 1]
     if values != list(range(len(values))) or not 2 <= len(values) <= MOST_CLASSES:
@@ -139,7 +138,7 @@ def count_pixels(samples: Sequence[Sample], num_classes: int) -> np.ndarray:
     def count(sample):
         return np.bincount(read_mask(sample.mask, num_classes).ravel(), minlength=num_classes)
 
-    return np.array(_parallel(count, samples), np.int64)
+    return np.array(parallel(count, samples), np.int64)
 
 
 def data_channels(samples: Sequence[Sample]) -> int:
@@ -148,7 +147,7 @@ def data_channels(samples: Sequence[Sample]) -> int:
     Raises:
         DatasetError: if the images differ otherwise.
     """
-    found = sorted(set(_parallel(lambda sample: read_image(sample.image).shape[-1], samples)))
+    found = sorted(set(parallel(lambda sample: read_image(sample.image).shape[-1], samples)))
     if found == [1, 3]:
         return 3
     if len(found) > 1:
@@ -169,70 +168,23 @@ def measure_normalization(
         pixels = as_float(to_channels(read_image(sample.image), channels)).astype(np.float64)
         return pixels.mean((0, 1)), (pixels**2).mean((0, 1))
 
-    means, squares = zip(*_parallel(moments, samples), strict=True)
+    means, squares = zip(*parallel(moments, samples), strict=True)
     return from_moments(means, squares, per_image)
 
 
-def duplicate_groups(samples: Sequence[Sample]) -> list[int]:
-    """A number for each sample that near-duplicate images share.
+def object_sides(samples: Sequence[Sample], num_classes: int) -> list[float]:
+    """The side of the square as large as each mask's median object, in pixels; 0 without objects.
 
-    Two images are near-duplicates if the signs of the differences between neighbours in their 16 x 17
-    thumbnails agree but for `DUPLICATE_BITS` of 256.
+    An object is a connected region of anything but background, of at least 10 pixels.
     """
-    hashes = np.array(_parallel(_difference_hash, samples))
-    groups = list(range(len(samples)))
-    for k in range(1, len(samples)):
-        alike = np.flatnonzero((hashes[:k] != hashes[k]).sum(1) <= DUPLICATE_BITS)
-        for other in {groups[j] for j in alike}:
-            groups = [groups[k] if group == other else group for group in groups]
-    return groups
 
+    def side(sample):
+        regions, _ = ndimage.label(read_mask(sample.mask, num_classes) > 0)
+        areas = np.bincount(regions.ravel())[1:]
+        areas = areas[areas >= 10]
+        return float(np.sqrt(np.median(areas))) if areas.size else 0.0
 
-def split(
-    samples: Sequence[Sample],
-    counts: np.ndarray,
-    *,
-    validation: float = 0.15,
-    seed: int = 0,
-    groups: Sequence[int] | None = None,
-) -> tuple[list[Sample], list[Sample]]:
-    """Split into training and validation: groups stay whole, and both sides show the classes alike.
-
-    Args:
-        samples: in any order; the split does not depend on it.
-        counts: (samples, classes) pixels of each class.
-        validation: the share of the samples to hold out.
-        seed: of the shuffle.
-        groups: samples with the same number stay together; None: each on its own.
-
-    Raises:
-        DatasetError: if there are fewer than two groups.
-    """
-    members: dict[int, list[int]] = {}
-    for k in sorted(range(len(samples)), key=lambda k: samples[k].stem):
-        members.setdefault(k if groups is None else groups[k], []).append(k)
-    if len(members) < 2:
-        raise DatasetError(
-            "one image alone cannot be split", mend="give at least two different images with masks"
-        )
-    shuffled: list[list[int]] = list(members.values())
-    np.random.default_rng(seed).shuffle(shuffled)
-    # Groups that show the same classes next to each other, then every n-th one is held out.
-    shuffled.sort(key=lambda group: (counts[group] > 0).any(axis=0).tolist())
-    held: set[int] = set()
-    seen = 0
-    for group in shuffled:
-        seen += len(group)
-        if len(held) + len(group) / 2 <= validation * seen:
-            held.update(group)
-    if not held:
-        held.update(sorted(shuffled, key=len)[0])
-    train = [sample for k, sample in enumerate(samples) if k not in held]
-    return sorted(train, key=_stem), sorted((samples[k] for k in held), key=_stem)
-
-
-def _stem(sample: Sample) -> str:
-    return sample.stem
+    return parallel(side, samples)
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -268,14 +220,7 @@ def _side_by_side(folder: Path, suffix: str | None) -> tuple[dict[str, Path], di
     return images, masks
 
 
-def _difference_hash(sample: Sample) -> np.ndarray:
-    from unetpp.data.resample import resize_image
-
-    thumbnail = resize_image(read_image(sample.image), (16, 17)).mean(-1)
-    return (np.diff(thumbnail, axis=1) > 0).ravel()
-
-
-def _parallel(function, items) -> list:
+def parallel(function, items) -> list:
     """`map` on a few threads: decoders release Python's lock."""
     with ThreadPoolExecutor(4) as pool:
         return list(pool.map(function, items))

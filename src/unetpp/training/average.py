@@ -16,13 +16,9 @@ class Average(keras.callbacks.Callback):
     runs are not held back by their first weights.
 
     Args:
-        progress: of a run that is resumed, or a new one.
+        progress: of the run; its `average` and `steps` are kept here.
         batches: images by which batch normalisation's statistics are measured anew for the averaged weights;
             those that were gathered in training belong to other weights.
-
-    Attributes:
-        weights: one array a trainable variable; empty before the first step.
-        steps: t.
 
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018, for the
     average and its statistics.
@@ -30,26 +26,27 @@ class Average(keras.callbacks.Callback):
 
     def __init__(self, progress: Progress, batches: Sequence[np.ndarray]):
         super().__init__()
-        self.weights, self.steps, self.batches = progress.average, progress.steps, batches
+        self.progress, self.batches = progress, batches
 
     def on_train_batch_end(self, batch, logs=None):
         """Follow the weights."""
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         weights = arrays(self.model.trainable_variables)
-        if not self.weights:
-            self.weights = weights
-        self.steps += 1
-        share = 1 - min(0.99, (1 + self.steps) / (10 + self.steps))
-        for average, value in zip(self.weights, weights, strict=True):
+        progress = self.progress
+        if not progress.average:
+            progress.average = weights
+        progress.steps += 1
+        share = 1 - min(0.99, (1 + progress.steps) / (10 + progress.steps))
+        for average, value in zip(progress.average, weights, strict=True):
             average += share * (value - average)
 
     @contextmanager
     def applied(self):
         """The averaged weights and their statistics in the model within, its own again after."""
         own = arrays(self.model.variables)
-        if self.weights:
-            assign(self.model.trainable_variables, self.weights)
+        if self.progress.average:
+            assign(self.model.trainable_variables, self.progress.average)
             measure_statistics(self.model, self.batches)
         try:
             yield

@@ -2,6 +2,8 @@
 
 import csv
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -20,9 +22,19 @@ from unetpp.training.patches import Picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget, learning_rate
 
+# Validations in a row without a pixel of a class after which it counts as collapsed.
+COLLAPSED = 3
+
+
+class Diverged(Exception):  # noqa: N818
+    """The loss is not a number."""
+
 
 class Report(Protocol):
     """Whoever watches a run."""
+
+    def warn(self, line: str) -> None:
+        """Something is not as it should be."""
 
     def step(self, budget: Budget, loss: float) -> None:
         """A step is done."""
@@ -32,11 +44,21 @@ class Report(Protocol):
 
 
 class Follow(keras.callbacks.Callback):
-    """Sets the learning rate by the share of the budget that is spent, and stops when it is all spent."""
+    """Sets the learning rate by the share of the budget that is spent, and stops when it is all spent.
 
-    def __init__(self, budget: Budget, peak: float, report: Report):
+    Args:
+        budget: what the run may use.
+        peak: the highest learning rate.
+        report: is told of each step.
+        stop: whether someone asked to stop.
+
+    Raises:
+        Diverged: once the loss is not a number.
+    """
+
+    def __init__(self, budget: Budget, peak: float, report: Report, stop: Callable[[], bool]):
         super().__init__()
-        self.budget, self.peak, self.report = budget, peak, report
+        self.budget, self.peak, self.report, self.stop = budget, peak, report, stop
 
     def on_epoch_begin(self, epoch, logs=None):
         """The JAX trainer takes a new learning rate here only."""
@@ -48,9 +70,12 @@ class Follow(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Count, show, and stop on time."""
+        loss = float((logs or {}).get("loss", np.nan))
+        if not np.isfinite(loss):
+            raise Diverged
         self.budget.taken += 1
-        self.report.step(self.budget, float((logs or {}).get("loss", np.nan)))
-        if self.budget.share >= 1:
+        self.report.step(self.budget, loss)
+        if self.budget.share >= 1 or self.stop():
             self.model.stop_training = True
 
 
@@ -80,18 +105,18 @@ class Validate(keras.callbacks.Callback):
         """Validate and save."""
         begun, logs = time.monotonic(), {} if logs is None else logs
         progress = self.progress
+        progress.epoch, progress.spent = progress.epoch + 1, self.budget.elapsed
         with self.average.applied():
             labels = self.predict()
             result = self.score(labels)
-            progress.epoch, progress.spent = epoch + 1, self.budget.elapsed
             value = foreground_iou(result, self.plan.classes)
             if value > progress.best or not self.best:
                 self.best = labels
             if value > progress.best:
-                progress.best = value
+                progress.best, progress.best_epoch = value, progress.epoch
                 save_bundle(self.run / "model", describe(self.plan, self.model, progress, result), self.model)
         row = {
-            "epoch": epoch + 1,
+            "epoch": progress.epoch,
             "seconds": round(progress.spent, 1),
             "loss": float(logs.get("loss", np.nan)),
         }
@@ -101,11 +126,27 @@ class Validate(keras.callbacks.Callback):
         logs |= {f"val_{name}": row[name] for name in row if "iou" in name and row[name] is not None}
         progress.history.append(row)
         write_history(progress.history, self.run / "history.csv")
-        progress.average, progress.steps = self.average.weights, self.average.steps
+        self.watch(result)
         save_checkpoint(self.run / "checkpoints", self.model, progress)
         self.report.epoch(row)
         # What the last validation will take, with room for a noisy machine the pictures and the graph.
         self.budget.reserve = 1.3 * (time.monotonic() - begun) + 10
+
+    def watch(self, result: dict) -> None:
+        """Warn of a class that is never predicted, and stop a run that no longer gains."""
+        progress, classes = self.progress, self.plan.classes
+        for name, found in zip(classes, np.sum(result["confusion"], 0), strict=True):
+            missed = result["classes"][name]["support"] and not found
+            progress.silent[name] = progress.silent.get(name, 0) + 1 if missed else 0
+            if progress.silent[name] == COLLAPSED:
+                self.report.warn(
+                    f"{name} was not predicted in {COLLAPSED} validations: try --class-weights balanced, "
+                    "a lower --learning-rate, or --loss focal+tversky"
+                )
+        patience = self.plan.options.patience
+        if patience and progress.epoch - progress.best_epoch >= patience:
+            self.report.warn(f"no gain in {patience} validations: the run ends")
+            self.model.stop_training = True
 
     def predict(self) -> list[np.ndarray]:
         """Labels of every held-out picture, at working size."""
@@ -138,7 +179,7 @@ def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
         "validation_images": len(plan.validation),
         "epoch": progress.epoch,
         "seconds": round(progress.spent, 1),
-        "seed": plan.options.seed,
+        "options": asdict(plan.options),
         "validation_at_working_size": result,
     }
     settings = {name: value for name, value in model.get_config().items() if name != "name"}

@@ -21,18 +21,24 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-        epoch: epochs done.
+        epoch: validations done; one ends each epoch, and one each sitting.
+        steps: steps done.
         spent: seconds of training behind it, over all sittings.
         best: the best validation score so far, and -1 before the first.
-        steps: optimiser steps done.
-        history: a row an epoch, as in history.csv.
+        best_epoch: when it was reached.
+        rollbacks: how often the loss was not a number.
+        silent: for how many validations in a row each class was there and not predicted.
+        history: a row a validation, as in history.csv.
         average: the moving average of the trainable weights.
     """
 
     epoch: int = 0
+    steps: int = 0
     spent: float = 0.0
     best: float = -1.0
-    steps: int = 0
+    best_epoch: int = 0
+    rollbacks: int = 0
+    silent: dict[str, int] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     average: list[np.ndarray] = field(default_factory=list)
 

@@ -10,8 +10,12 @@ RUN/
   validation/         image, truth and prediction of held-out images, side by side
 """
 
+import signal
 import sys
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +23,20 @@ import keras
 import numpy as np
 
 from unetpp.analysis.overlay import draw_overlay, panel, to_display
-from unetpp.bundle import Bundle, read_bundle
+from unetpp.bundle import Bundle, load_model, read_bundle
+from unetpp.data.dataset import Sample
 from unetpp.data.images import as_float, read_image, write_png
 from unetpp.data.resample import resize_image
-from unetpp.errors import InstallError
+from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, TrainingError, UnetppError
 from unetpp.export import add_graph
 from unetpp.model import losses
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
 from unetpp.training.average import Average
-from unetpp.training.callbacks import Follow, Report, Validate, tensorboard
+from unetpp.training.callbacks import Diverged, Follow, Report, Validate, tensorboard
 from unetpp.training.checkpoints import Progress, load_checkpoint
-from unetpp.training.patches import Sampler, load_picture
+from unetpp.training.options import Options
+from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
 
@@ -38,39 +44,50 @@ from unetpp.training.schedule import Budget
 PASSES, LEAST_STEPS = 2, 10
 # Batches by which the averaged weights' statistics are measured before each validation.
 STATISTICS = 10
+# How often a run is taken back before it is given up.
+ROLLBACKS = 3
+# The share of the images that may turn out to be unreadable.
+UNREADABLE = 0.01
 # Held-out images drawn for the eye when a run ends.
 PICTURES = 12
 
 
 class Batches(keras.utils.PyDataset):
-    """Augmented crops, batch after batch, the same for the same seed.
+    """Augmented crops, batch after batch, the same for the same seed and step.
 
     Gives images (batch, patch, patch, C) float32, normalised, and masks (batch, patch, patch) int32.
+
+    Args:
+        sampler: draws the crops.
+        options: of the run.
+        steps: batches an epoch.
+        first: steps that were done before.
     """
 
-    def __init__(self, sampler: Sampler, plan: Plan, steps: int, epoch: int = 0):
-        super().__init__()
-        self.sampler, self.plan, self.steps, self.epoch = sampler, plan, steps, epoch
+    def __init__(self, sampler: Sampler, options: Options, steps: int, first: int = 0):
+        # Threads draw crops while the network works.
+        super().__init__(workers=2, max_queue_size=8)
+        self.sampler, self.options, self.steps, self.first = sampler, options, steps, first
 
     def __len__(self):
         return self.steps
 
     def __getitem__(self, step):
-        plan, images, masks = self.plan, [], []
-        for k in range(plan.options.batch):
-            rng = np.random.default_rng((plan.options.seed, self.epoch, step, k))
-            image, mask = self.sampler(rng)
-            images.append(image)
-            masks.append(mask)
+        seed = (self.options.seed, self.first + step)
+        crops = [self.sampler(np.random.default_rng((*seed, k))) for k in range(self.options.batch)]
+        images, masks = zip(*crops, strict=True)
         return np.stack(images), np.stack(masks).astype(np.int32)
 
     def on_epoch_end(self):
         """Other crops in the next epoch."""
-        self.epoch += 1
+        self.first += self.steps
 
 
 def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool = False) -> Bundle:
     """Train a network as planned, and leave a run folder with the best model.
+
+    The first SIGINT or SIGTERM ends the step, validates and saves; `resume` goes on from there. A loss that is not a
+    number takes the run back to the last checkpoint, at half the learning rate.
 
     Args:
         plan: what to do.
@@ -81,70 +98,160 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
 
     Returns:
         the description of the best model, which lies in `run / "model"`.
+
+    Raises:
+        KeyboardInterrupt: if it was interrupted, once all is saved.
+        TrainingError: if the loss is not a number again and again.
+        DatasetError: if more than 1 % of the images cannot be read.
     """
     options = plan.options
-    keras.utils.set_random_seed(options.seed)
-    loading: dict[str, Any] = {
-        "normalization": plan.normalization,
-        "num_classes": len(plan.classes),
-        "scaling": plan.scaling,
-    }
-    pictures, held_out = (
-        [load_picture(sample, **loading) for sample in side] for side in (plan.train, plan.validation)
-    )
-    with precision(options.precision):
-        found = load_checkpoint(run / "checkpoints") if resume else None
-        model, progress = found or (build(plan), Progress())
+    train_samples, pictures = load_pictures(plan.train, plan, report.warn)
+    held_samples, held_out = load_pictures(plan.validation, plan, report.warn)
+    plan = replace(plan, train=train_samples, validation=held_samples)
     steps = max(LEAST_STEPS, PASSES * len(pictures) // options.batch)
-    budget.spent, budget.taken = progress.spent, progress.epoch * steps
-    epochs = options.epochs
     if budget.seconds is None:
-        budget.steps = epochs * steps
+        budget.steps = options.epochs * steps
     else:
         # Until the first validation has been timed.
-        epochs, budget.reserve = sys.maxsize, min(0.3 * budget.seconds, 10) + 0.05 * budget.seconds
-    batches = Batches(
-        Sampler(pictures, options.patch, strength=options.augmentation), plan, steps, progress.epoch
-    )
-    average = Average(progress, [batches[step][0] for step in range(min(STATISTICS, steps))])
-    validate = Validate(plan, held_out, run, average, progress, budget, report)
-    if budget.share < 1:
-        model.fit(
-            batches,
-            epochs=epochs,
-            initial_epoch=progress.epoch,
-            callbacks=[
-                Follow(budget, options.learning_rate, report),
+        budget.reserve = min(0.3 * budget.seconds, 10) + 0.05 * budget.seconds
+    sampler = Sampler(pictures, options.patch, focus=options.focus, strength=options.augmentation)
+    labels: list[np.ndarray] = []
+    with interruptible() as interrupted, precision(options.precision):
+        for rollbacks in range(ROLLBACKS + 1):
+            model, progress = start(plan, run, resume=resume or rollbacks > 0)
+            budget.spent, budget.taken = budget.spent if rollbacks else progress.spent, progress.steps
+            progress.rollbacks += rollbacks
+            batches = Batches(sampler, options, steps, progress.steps)
+            average = Average(progress, [batches[step][0] for step in range(min(STATISTICS, steps))])
+            validate = Validate(plan, held_out, run, average, progress, budget, report)
+            rate = options.learning_rate * 0.5**progress.rollbacks
+            callbacks = [
+                Follow(budget, rate, report, interrupted),
                 average,
                 validate,
                 *tensorboard(run / "events"),
-            ],
-            verbose=0,
-        )
-        draw_validation(plan, held_out, validate.best, run / "validation")
+            ]
+            try:
+                if budget.share < 1:
+                    model.fit(
+                        batches,
+                        epochs=sys.maxsize,
+                        initial_epoch=progress.epoch,
+                        shuffle=False,
+                        callbacks=callbacks,
+                        verbose=0,
+                    )
+                labels = validate.best
+                break
+            except Diverged:
+                report.warn(
+                    f"the loss is not a number at step {budget.taken}: back to the last checkpoint, half the rate"
+                )
+        else:
+            raise TrainingError(
+                f"the loss was not a number {ROLLBACKS + 1} times",
+                where=run,
+                mend="start anew with a lower --learning-rate, --precision float32, or another --loss",
+            )
+    if interrupted():
+        raise KeyboardInterrupt
+    if labels:
+        draw_validation(plan, held_out, labels, run / "validation")
     # Without what the graph is made by, Keras predicts.
     with suppress(InstallError):
         add_graph(run)
     return read_bundle(run)
 
 
+def start(plan: Plan, run: Path, *, resume: bool):
+    """The compiled network and how far it has come: from the newest checkpoint, or anew."""
+    keras.utils.set_random_seed(plan.options.seed)
+    found = load_checkpoint(run / "checkpoints") if resume else None
+    return found or (build(plan), Progress())
+
+
+def load_pictures(samples: Sequence[Sample], plan: Plan, warn: Callable[[str], None]):
+    """Samples as the network sees them; single ones that cannot be read are named and left out.
+
+    Returns:
+        (samples, pictures): tuples of those that can be read.
+
+    Raises:
+        DatasetError: if more than 1 % cannot be read.
+    """
+    found: list[tuple[Sample, Picture]] = []
+    failed: list[UnetppError] = []
+    options: dict[str, Any] = {
+        "normalization": plan.normalization,
+        "num_classes": len(plan.classes),
+        "scaling": plan.scaling,
+    }
+    for sample in samples:
+        try:
+            found.append((sample, load_picture(sample, **options)))
+        except (ImageError, MaskError) as error:
+            failed.append(error)
+            warn(f"left out: {error}")
+    if not found or len(failed) > UNREADABLE * len(samples):
+        raise DatasetError(
+            f"{len(failed)} of {len(samples)} images cannot be read, such as {failed[0].what}",
+            where=failed[0].where,
+            mend="mend them, or take them away and start anew",
+        )
+    return tuple(zip(*found, strict=True))
+
+
+@contextmanager
+def interruptible():
+    """Gives a function that tells whether SIGINT or SIGTERM came; a second one is raised as ever."""
+    asked = threading.Event()
+    former: dict[int, Any] = {}
+
+    def handle(number, frame):
+        asked.set()
+        signal.signal(number, former[number])
+
+    main = threading.current_thread() is threading.main_thread()
+    for number in (signal.SIGINT, signal.SIGTERM) if main else ():
+        former[number] = signal.signal(number, handle)
+    try:
+        yield asked.is_set
+    finally:
+        for which, handler in former.items():
+            signal.signal(which, handler)
+
+
 def build(plan: Plan) -> UNetPP:
-    """The compiled network of a plan."""
+    """The compiled network of a plan, with the weights of the model that it starts from."""
     options = plan.options
     network = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
-    model = network(
-        (None, None, len(plan.normalization.mean)),
-        len(plan.classes),
-        filters=options.filters,
-        deep_supervision=options.deep_supervision,
+    settings: dict[str, Any] = {"filters": options.filters, "deep_supervision": options.deep_supervision}
+    former: Any = None
+    if options.start:
+        bundle, former = load_model(Path(options.start))
+        settings = {k: v for k, v in bundle.settings.items() if k not in ("input_shape", "num_classes")}
+    with keras.RematScope(mode="full") if options.low_memory else nullcontext():
+        model = network((None, None, len(plan.normalization.mean)), len(plan.classes), **settings)
+    if former:
+        heads_too = bundle.classes == plan.classes
+        copy_weights(former, model, skip="" if heads_too else "head_")
+    # Without decay, AdamW is Adam.
+    optimizer = keras.optimizers.AdamW(
+        options.learning_rate,
+        weight_decay=options.weight_decay,
+        clipnorm=1.0,
+        gradient_accumulation_steps=options.accumulate if options.accumulate > 1 else None,
     )
-    rate = options.learning_rate
-    model.compile(
-        optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=1.0),
-        loss=losses.get(options.loss, class_weights=plan.class_weights),
-        metrics=[],
-    )
+    model.compile(optimizer, loss=losses.get(options.loss, class_weights=plan.class_weights), metrics=[])
     return model
+
+
+def copy_weights(source, model, *, skip: str = "") -> None:
+    """Give a model's layers the weights of another's of the same names, but for names that begin with `skip`."""
+    names = {layer.name for layer in source.layers}
+    for layer in model.layers:
+        if layer.weights and layer.name in names and not (skip and layer.name.startswith(skip)):
+            layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
 @contextmanager

@@ -1,0 +1,180 @@
+"""Which images belong together, and which are held out."""
+
+import csv
+import re
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unetpp.data.dataset import Sample, parallel
+from unetpp.data.images import read_image
+from unetpp.data.resample import resize_image
+from unetpp.errors import DatasetError
+
+# Differing bits, of 256, up to which two images count as the same scene.
+DUPLICATE_BITS = 20
+
+
+def find_groups(samples: Sequence[Sample], group_by: str = "") -> list[int]:
+    """A number for each sample that is shared by those which must not be parted.
+
+    Args:
+        samples: in any order.
+        group_by: a regular expression, whose groups are compared, or all that it matches if it has none; or
+            FILE.csv:COLUMN, a table whose first column has the images' stems. "" for near-duplicates alone.
+
+    Raises:
+        DatasetError: if an image's name does not match, or is not in the table.
+    """
+    groups = duplicate_groups(samples)
+    keys = group_keys(samples, group_by) if group_by else []
+    first: dict[Hashable, int] = {}
+    for k, key in enumerate(keys):
+        old, new = groups[k], groups[first.setdefault(key, k)]
+        groups = [new if group == old else group for group in groups]
+    return groups
+
+
+def group_keys(samples: Sequence[Sample], group_by: str) -> list[Hashable]:
+    """What each sample's name or row says of where it belongs."""
+    table, _, column = group_by.rpartition(":")
+    if table.endswith(".csv"):
+        return keys_of_table(samples, Path(table), column)
+    found: list[Hashable] = []
+    for sample in samples:
+        match = re.search(group_by, sample.stem)
+        if not match:
+            raise DatasetError(
+                f"the name does not match {group_by}", where=sample.image, mend="give another --group-by"
+            )
+        found.append(match.groups() or match.group())
+    return found
+
+
+def keys_of_table(samples: Sequence[Sample], table: Path, column: str) -> list[Hashable]:
+    """The value of a column of a CSV file for each sample."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.reader(file))
+        place = rows[0].index(column)
+        values = {Path(row[0]).with_suffix("").as_posix(): row[place] for row in rows[1:] if row}
+    except (OSError, ValueError, IndexError) as error:
+        what = f"the table has no column {column}" if table.is_file() else "there is no such table"
+        raise DatasetError(what, where=table, mend="give --group-by FILE.csv:COLUMN") from error
+    missing = [sample.stem for sample in samples if sample.stem not in values]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} images are not in the first column, such as {missing[0]}",
+            where=table,
+            mend="add them",
+        )
+    return [values[sample.stem] for sample in samples]
+
+
+def duplicate_groups(samples: Sequence[Sample]) -> list[int]:
+    """A number for each sample that near-duplicate images share.
+
+    Two images are near-duplicates if the signs of the differences between neighbours in their 16 x 17
+    thumbnails agree but for `DUPLICATE_BITS` of 256.
+    """
+    hashes = np.array(parallel(_difference_hash, samples))
+    groups = list(range(len(samples)))
+    for k in range(1, len(samples)):
+        alike = np.flatnonzero((hashes[:k] != hashes[k]).sum(1) <= DUPLICATE_BITS)
+        for other in {groups[j] for j in alike}:
+            groups = [groups[k] if group == other else group for group in groups]
+    return groups
+
+
+def split(
+    samples: Sequence[Sample],
+    counts: np.ndarray,
+    *,
+    validation: float = 0.15,
+    seed: int = 0,
+    groups: Sequence[int] | None = None,
+) -> tuple[list[Sample], list[Sample]]:
+    """Split into training and validation: groups stay whole, and both sides show the classes alike.
+
+    Args:
+        samples: in any order; the split does not depend on it.
+        counts: (samples, classes) pixels of each class.
+        validation: the share of the samples to hold out.
+        seed: of the shuffle.
+        groups: samples with the same number stay together; None: each on its own.
+
+    Raises:
+        DatasetError: if there are fewer than two groups.
+    """
+    ordered = shuffled_groups(samples, counts, seed, groups)
+    if len(ordered) < 2:
+        raise DatasetError(
+            "one image alone cannot be split", mend="give at least two different images with masks"
+        )
+    # Every n-th one is held out.
+    held: set[int] = set()
+    seen = 0
+    for group in ordered:
+        seen += len(group)
+        if len(held) + len(group) / 2 <= validation * seen:
+            held.update(group)
+    if not held:
+        held.update(sorted(ordered, key=len)[0])
+    train = [sample for k, sample in enumerate(samples) if k not in held]
+    return sorted(train, key=_stem), sorted((samples[k] for k in held), key=_stem)
+
+
+def fold_of_each(
+    samples: Sequence[Sample],
+    counts: np.ndarray,
+    folds: int,
+    *,
+    seed: int = 0,
+    groups: Sequence[int] | None = None,
+) -> list[int]:
+    """The fold of each sample, 0 to folds - 1: groups stay whole, all folds show the classes alike.
+
+    Args:
+        samples: in any order; the folds do not depend on it.
+        counts: (samples, classes) pixels of each class.
+        folds: how many.
+        seed: of the shuffle.
+        groups: samples with the same number stay together; None: each on its own.
+
+    Raises:
+        DatasetError: if there are fewer groups than folds.
+    """
+    ordered = shuffled_groups(samples, counts, seed, groups)
+    if len(ordered) < folds:
+        raise DatasetError(
+            f"{len(ordered)} different images cannot make {folds} folds", mend="give fewer --folds"
+        )
+    fold, sizes = [0] * len(samples), [0] * folds
+    for group in ordered:
+        smallest = int(np.argmin(sizes))
+        sizes[smallest] += len(group)
+        for k in group:
+            fold[k] = smallest
+    return fold
+
+
+def shuffled_groups(
+    samples: Sequence[Sample], counts: np.ndarray, seed: int, groups: Sequence[int] | None
+) -> list[list[int]]:
+    """The samples of each group, shuffled; groups that show the same classes next to each other."""
+    members: dict[int, list[int]] = {}
+    for k in sorted(range(len(samples)), key=lambda k: samples[k].stem):
+        members.setdefault(k if groups is None else groups[k], []).append(k)
+    shuffled = list(members.values())
+    np.random.default_rng(seed).shuffle(shuffled)
+    return sorted(shuffled, key=lambda group: (counts[group] > 0).any(axis=0).tolist())
+
+
+def _stem(sample: Sample) -> str:
+    return sample.stem
+
+
+def _difference_hash(sample: Sample) -> np.ndarray:
+    thumbnail = resize_image(read_image(sample.image), (16, 17)).mean(-1)
+    return (np.diff(thumbnail, axis=1) > 0).ravel()

@@ -1,0 +1,60 @@
+"""The learning rate at which the loss falls fastest."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from unetpp.training import fit
+from unetpp.training.patches import Sampler
+from unetpp.training.plan import Plan
+
+STEPS, LOWEST, HIGHEST = 100, 1e-6, 1.0
+# The share of the last loss in its moving average, and the rise above the least at which to stop.
+SHARE, RISE = 0.1, 4.0
+
+
+def find_rate(plan: Plan, *, step: Callable[[], None] = lambda: None, warn: Callable[[str], None] = print):
+    """Train for `STEPS` at rates that rise from `LOWEST` to `HIGHEST`, and stop where the loss explodes.
+
+    Args:
+        plan: of the run.
+        step: called after each step.
+        warn: is told of images that cannot be read.
+
+    Returns:
+        rates and smoothed losses, (n,) arrays, and the rate to take: where the loss falls fastest, per decade.
+
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017.
+    """
+    options = plan.options
+    keras.utils.set_random_seed(options.seed)
+    _, pictures = fit.load_pictures(plan.train, plan, warn)
+    sampler = Sampler(pictures, options.patch, focus=options.focus, strength=options.augmentation)
+    batches = fit.Batches(sampler, options, STEPS)
+    rates = np.geomspace(LOWEST, HIGHEST, STEPS)
+    with fit.precision(options.precision):
+        model = fit.build(plan)
+        losses: list[float] = []
+        for k, rate in enumerate(rates):
+            model.optimizer.learning_rate = rate
+            loss = float(model.train_on_batch(*batches[k]))
+            step()
+            smooth = losses[-1] + SHARE * (loss - losses[-1]) if losses else loss
+            if not np.isfinite(loss) or smooth > RISE * min([*losses, loss]):
+                break
+            losses.append(smooth)
+    return rates[: len(losses)], np.array(losses), steepest(rates[: len(losses)], np.array(losses))
+
+
+def steepest(rates: np.ndarray, losses: np.ndarray) -> float:
+    """The rate at which losses fall fastest by the rate's logarithm.
+
+    Example:
+        >>> rates = np.geomspace(1e-5, 1, 51)
+        >>> round(steepest(rates, 1 / (1 + (rates / 1e-3) ** 2)), 4)
+        0.001
+    """
+    if len(rates) < 3:
+        return float(rates[0])
+    return float(rates[np.argmin(np.gradient(losses, np.log(rates)))])

@@ -1,0 +1,112 @@
+"""What a user may decide about a run."""
+
+import re
+from dataclasses import dataclass
+
+from unetpp.errors import SettingError
+
+NETWORKS = ("UNetPP", "UNet")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+NORMALIZATIONS = ("auto", "dataset", "image")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may decide about a run; the plan decides what is 0 or None, and says why.
+
+    Attributes:
+        budget: seconds of wall clock, or None.
+        epochs: passes over the training images, used without a budget.
+        network: "UNetPP" or "UNet".
+        filters: the width of each level.
+        deep_supervision: heads on all of X[0, 1..].
+        start: a bundle whose weights and normalisation the run begins with; "" for none.
+        long_side: pixels of an image's long side when the network sees it; 0 for its own size.
+        patch: pixels of a training crop's side.
+        batch: crops a step.
+        accumulate: steps whose gradients are averaged before the weights move.
+        low_memory: compute activations again instead of keeping them.
+        focus: the share of the crops that is centred on a pixel of a foreground class, each class alike.
+        augmentation: how strongly crops differ from the images; 0 for flips and right angles alone.
+        loss: a sum of names of `unetpp.model.losses`.
+        class_weights: one a class, or "balanced", or None for all alike.
+        learning_rate: the highest of the schedule.
+        weight_decay: of AdamW.
+        patience: stop after so many validations without a better one; None never.
+        precision: "auto" (bfloat16 where the processor has it), "float32" or "mixed_bfloat16".
+        normalization: by the "dataset", by each "image", or "auto": see `Normalization`.
+        validation: the share of the images that is held out.
+        group_by: what keeps images on one side: a regular expression on their names, whose groups are compared, or
+            FILE.csv:COLUMN; "" for near-duplicates alone.
+        folds: of a cross-validation; 0 for none.
+        fold: which one is held out, from 1.
+        seed: of the split, the crops, and the first weights.
+
+    Raises:
+        SettingError: for a value that cannot be.
+    """
+
+    budget: float | None = None
+    epochs: int = 0
+    network: str = "UNetPP"
+    filters: tuple[int, ...] = (16, 32, 64, 128, 256)
+    deep_supervision: bool = False
+    start: str = ""
+    long_side: int | None = None
+    patch: int = 0
+    batch: int = 0
+    accumulate: int = 1
+    low_memory: bool = False
+    focus: float = 0.67
+    augmentation: float = 1.0
+    loss: str = "crossentropy + dice"
+    class_weights: tuple[float, ...] | str | None = None
+    learning_rate: float = 0.0
+    weight_decay: float = 1e-4
+    patience: int | None = None
+    precision: str = "auto"
+    normalization: str = "auto"
+    validation: float = 0.15
+    group_by: str = ""
+    folds: int = 0
+    fold: int = 1
+    seed: int = 0
+
+    def __post_init__(self):
+        problems = {
+            "budget": self.budget is not None and self.budget <= 0,
+            "epochs": self.epochs < 0,
+            "network": self.network not in NETWORKS,
+            "filters": not 2 <= len(self.filters) <= 6 or min(self.filters) < 1,
+            "long_side": self.long_side is not None and self.long_side < 0,
+            "patch": self.patch < 0 or self.patch % self.multiple,
+            "batch": self.batch < 0,
+            "accumulate": self.accumulate < 1,
+            "focus": not 0 <= self.focus <= 1,
+            "augmentation": not 0 <= self.augmentation <= 3,
+            "learning_rate": self.learning_rate < 0,
+            "weight_decay": self.weight_decay < 0,
+            "patience": self.patience is not None and self.patience < 1,
+            "precision": self.precision not in PRECISIONS,
+            "normalization": self.normalization not in NORMALIZATIONS,
+            "validation": not 0 < self.validation < 1,
+            "group_by": ":" not in self.group_by and not _is_pattern(self.group_by),
+            "folds": self.folds < 0 or self.folds == 1,
+            "fold": not 1 <= self.fold <= max(1, self.folds),
+        }
+        for name in (name for name, wrong in problems.items() if wrong):
+            hint = f"a multiple of {self.multiple}" if name == "patch" else "see `unetpp train --help`"
+            raise SettingError(f"--{name.replace('_', '-')} cannot be {getattr(self, name)!r}", mend=hint)
+
+    @property
+    def multiple(self) -> int:
+        """What the network's height and width are multiples of."""
+        return 2 ** (len(self.filters) - 1)
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
