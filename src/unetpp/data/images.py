@@ -180,10 +180,10 @@ def to_pixel_type(pixels: np.ndarray, path: Path) -> np.ndarray:
 
 
 @contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
+def atomic_path(path: Path | str, *, durable: bool = False) -> Iterator[Path]:
     """A temporary name beside `path`, renamed to it at the end, removed if anything fails.
 
-    Makes the folders above it.
+    Makes the folders above it. With `durable`, the file is on the disk before it gets its name.
 
     Raises:
         OutputError: if it cannot be written, such as on a full disk.
@@ -193,6 +193,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105 (Path.replace follows no other rule; this names both)
     except UnetppError:
         raise

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
-from unetpp.training.checkpoints import Progress
+if TYPE_CHECKING:
+    from unetpp.training.checkpoints import Progress
 
 
 class Average(keras.callbacks.Callback):
@@ -24,7 +26,7 @@ class Average(keras.callbacks.Callback):
     average and its statistics.
     """
 
-    def __init__(self, progress: Progress, batches: Sequence[np.ndarray]):
+    def __init__(self, progress: "Progress", batches: Sequence[np.ndarray]):
         super().__init__()
         self.progress, self.batches = progress, batches
 

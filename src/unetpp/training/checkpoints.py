@@ -1,17 +1,20 @@
-"""Checkpoints of a training run: atomic, complete, resumable.
+"""Checkpoints of a training run: atomic, complete, resumable, the same for every backend.
 
-Each is `epoch-0007.keras` (network and optimiser), `epoch-0007.npz` (averaged weights) and `epoch-0007.json`
-(everything else), and counts only when the last, written last, is there.
+Each is `epoch-0007.npz`, all variables of network and optimiser and the averaged weights, and `epoch-0007.json`,
+everything else and the checksum of the first; it counts only when the second, written last, is there.
 """
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from unetpp.bundle import checksum
 from unetpp.data.images import atomic_path
 from unetpp.errors import BundleError
+from unetpp.training.average import arrays, assign
 
 KEEP = 2
 
@@ -50,35 +53,48 @@ def save_checkpoint(folder: Path, model, progress: Progress) -> None:
         OutputError: if it cannot be written; the former checkpoints stay.
     """
     stem = folder / f"epoch-{progress.epoch:04d}"
-    with atomic_path(stem.with_suffix(".keras")) as path:
-        model.save(path)
-    with atomic_path(stem.with_suffix(".npz")) as path:
-        np.savez(path, *progress.average)
+    values: dict[str, Any] = {f"variable_{k}": array for k, array in enumerate(arrays(variables(model)))}
+    values |= {f"average_{k}": array for k, array in enumerate(progress.average)}
+    with atomic_path(stem.with_suffix(".npz"), durable=True) as path:
+        np.savez(path, **values)
     content = {name: value for name, value in vars(progress).items() if name != "average"}
-    with atomic_path(stem.with_suffix(".json")) as path:
+    content["sha256"] = checksum(stem.with_suffix(".npz"))
+    with atomic_path(stem.with_suffix(".json"), durable=True) as path:
         path.write_text(json.dumps(content), encoding="utf-8")
     for old in sorted(folder.glob("epoch-*.json"))[:-KEEP]:
-        for suffix in (".json", ".npz", ".keras"):
+        for suffix in (".json", ".npz"):
             old.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path):
-    """The newest whole checkpoint: (model, progress), or None when there is none.
+def load_checkpoint(folder: Path, model) -> Progress | None:
+    """Bring a compiled model to the newest whole checkpoint; None when there is none.
 
     Raises:
         BundleError: if checkpoints are there and none can be read.
     """
-    import keras
-
     stems = sorted(folder.glob("epoch-*.json"), reverse=True)
     for path in stems:
         try:
-            progress = Progress(**json.loads(path.read_text(encoding="utf-8")))
-            with np.load(path.with_suffix(".npz")) as arrays:
-                progress.average = [arrays[name] for name in arrays.files]
-            return keras.saving.load_model(path.with_suffix(".keras")), progress
-        except (OSError, ValueError, TypeError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.pop("sha256") != checksum(path.with_suffix(".npz")):
+                continue
+            progress = Progress(**content)
+            with np.load(path.with_suffix(".npz")) as found:
+                values = {
+                    kind: [found[f"{kind}_{k}"] for k in range(sum(n.startswith(kind) for n in found.files))]
+                    for kind in ("variable", "average")
+                }
+            assign(variables(model), values["variable"])
+        except (OSError, ValueError, TypeError, KeyError):
             continue
+        progress.average = values["average"]
+        return progress
     if stems:
         raise BundleError("no checkpoint can be read", where=folder, mend="start anew with --overwrite")
     return None
+
+
+def variables(model) -> list:
+    """All that a compiled model learns by, the random generators of its dropout among them."""
+    model.optimizer.build(model.trainable_variables)
+    return [*model.variables, *model.optimizer.variables]

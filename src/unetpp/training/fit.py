@@ -61,13 +61,15 @@ class Batches(keras.utils.PyDataset):
         sampler: draws the crops.
         options: of the run.
         steps: batches an epoch.
-        first: steps that were done before.
+
+    Attributes:
+        first: steps that were done before this epoch.
     """
 
-    def __init__(self, sampler: Sampler, options: Options, steps: int, first: int = 0):
+    def __init__(self, sampler: Sampler, options: Options, steps: int):
         # Threads draw crops while the network works.
         super().__init__(workers=2, max_queue_size=8)
-        self.sampler, self.options, self.steps, self.first = sampler, options, steps, first
+        self.sampler, self.options, self.steps, self.first = sampler, options, steps, 0
 
     def __len__(self):
         return self.steps
@@ -78,9 +80,17 @@ class Batches(keras.utils.PyDataset):
         images, masks = zip(*crops, strict=True)
         return np.stack(images), np.stack(masks).astype(np.int32)
 
-    def on_epoch_end(self):
-        """Other crops in the next epoch."""
-        self.first += self.steps
+
+class Continue(keras.callbacks.Callback):
+    """Other crops in each epoch, and the same again in a run that is resumed."""
+
+    def __init__(self, batches: Batches, progress: Progress):
+        super().__init__()
+        self.batches, self.progress = batches, progress
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Before the first crop of the epoch is drawn."""
+        self.batches.first = self.progress.steps
 
 
 def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool = False) -> Bundle:
@@ -115,17 +125,19 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
         # Until the first validation has been timed.
         budget.reserve = min(0.3 * budget.seconds, 10) + 0.05 * budget.seconds
     sampler = Sampler(pictures, options.patch, focus=options.focus, strength=options.augmentation)
+    batches = Batches(sampler, options, steps)
+    statistics = [batches[step][0] for step in range(min(STATISTICS, steps))]
     labels: list[np.ndarray] = []
     with interruptible() as interrupted, precision(options.precision):
         for rollbacks in range(ROLLBACKS + 1):
             model, progress = start(plan, run, resume=resume or rollbacks > 0)
             budget.spent, budget.taken = budget.spent if rollbacks else progress.spent, progress.steps
             progress.rollbacks += rollbacks
-            batches = Batches(sampler, options, steps, progress.steps)
-            average = Average(progress, [batches[step][0] for step in range(min(STATISTICS, steps))])
+            average = Average(progress, statistics)
             validate = Validate(plan, held_out, run, average, progress, budget, report)
             rate = options.learning_rate * 0.5**progress.rollbacks
             callbacks = [
+                Continue(batches, progress),
                 Follow(budget, rate, report, interrupted),
                 average,
                 validate,
@@ -166,8 +178,9 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
 def start(plan: Plan, run: Path, *, resume: bool):
     """The compiled network and how far it has come: from the newest checkpoint, or anew."""
     keras.utils.set_random_seed(plan.options.seed)
-    found = load_checkpoint(run / "checkpoints") if resume else None
-    return found or (build(plan), Progress())
+    model = build(plan)
+    found = load_checkpoint(run / "checkpoints", model) if resume else None
+    return model, found or Progress()
 
 
 def load_pictures(samples: Sequence[Sample], plan: Plan, warn: Callable[[str], None]):
