@@ -52,6 +52,12 @@ def samples(tmp_path):
     return find_samples(tmp_path / "data")
 
 
+@pytest.fixture(autouse=True)
+def no_graph(monkeypatch):
+    """Making the runtime graph takes longer than these runs, and is tested elsewhere."""
+    monkeypatch.setattr(fit, "add_graph", lambda run: None)
+
+
 def planned(samples, run, **options):
     run.mkdir(exist_ok=True)
     plan = make_plan(samples, Options(**{**OPTIONS, "epochs": 3, **options}), CLASSES)

@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from unetpp.errors import SettingError
+from unetpp.model.fast import BatchNormalization, Dropout
 
 NORMALIZATIONS = ("batch", "group", None)
 UPSAMPLINGS = ("transposed", "bilinear")
@@ -18,14 +19,14 @@ def block(x, filters, *, activation, dropout, inner_dropout, normalization, regu
         x = normalize(x, normalization, name=f"{name}_norm_{half}")
         x = activate(x, activation, name=f"{name}_act_{half}")
         if dropout and (half == "b" or inner_dropout):
-            x = layers.Dropout(dropout, name=f"{name}_drop_{half}")(x)
+            x = Dropout(dropout, name=f"{name}_drop_{half}")(x)
     return x
 
 
 def normalize(x, normalization, *, name):
     """Batch or group normalisation, or none."""
     if normalization == "batch":
-        return layers.BatchNormalization(name=name)(x)
+        return BatchNormalization(name=name)(x)
     if normalization == "group":
         # The largest group count up to 8 that divides the channels.
         groups = next(g for g in (8, 4, 2, 1) if x.shape[-1] % g == 0)

@@ -1,0 +1,183 @@
+"""Training against what people would otherwise use: python benchmarks/train.py [--rounds N] [--filters 32,64,128,256,512].
+
+One step on crops of 256 x 256, two at a time. Every contender runs in a process of its own, in turns; medians over the
+rounds. Then how fast crops are drawn, and what share of the time the network waits for them.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from unetpp.inference.levels import peak_memory
+
+SIDE, BATCH, PASSES = 256, 2, 8
+
+
+def crops():
+    rng = np.random.default_rng(0)
+    return (
+        rng.normal(0, 1, (BATCH, SIDE, SIDE, 3)).astype(np.float32),
+        rng.integers(0, 3, (BATCH, SIDE, SIDE)).astype(np.int32),
+    )
+
+
+def stock_keras(filters):
+    """What any Keras user gets: a plain network, compiled with defaults, in float32."""
+    from unetpp import UNetPP
+
+    model = UNetPP((SIDE, SIDE, 3), 3, filters=filters)
+    super(UNetPP, model).compile("adam", "sparse_categorical_crossentropy")
+    x, y = crops()
+    return lambda: model.train_on_batch(x, y)
+
+
+def ours(low_memory=False):
+    def prepare(filters):
+        from unetpp.training import fit
+        from unetpp.training.options import Options
+
+        options = Options(filters=filters, patch=SIDE, batch=BATCH, learning_rate=1e-3, low_memory=low_memory)
+        with fit.precision("auto"):
+            plan = argparse.Namespace(
+                options=options,
+                classes=("a", "b", "c"),
+                class_weights=None,
+                normalization=argparse.Namespace(mean=(0.0,) * 3),
+            )
+            model = fit.build(plan)
+        x, y = crops()
+        return lambda: model.train_on_batch(x, y)
+
+    return prepare
+
+
+def pytorch(autocast):
+    def prepare(filters):
+        import torch
+        from torch_unetpp import TorchUNetPP
+
+        model = TorchUNetPP(3, 3, filters)
+        optimizer = torch.optim.Adam(model.parameters())
+        x, y = crops()
+        x, y = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y).long()
+
+        def step():
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                loss = torch.nn.functional.cross_entropy(model(x).float(), y)
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+    return prepare
+
+
+CONTENDERS = {
+    "Keras compile() defaults, TensorFlow, float32": stock_keras,
+    "PyTorch eager, float32": pytorch(False),
+    "PyTorch eager, bfloat16 autocast": pytorch(True),
+    "unetpp (bfloat16 where the processor has it)": ours(),
+    "unetpp --low-memory": ours(low_memory=True),
+}
+
+
+def measure(name: str, filters, out: Path) -> None:
+    """One contender in this process."""
+    try:
+        step = CONTENDERS[name](filters)
+    except ImportError as error:
+        out.write_text(json.dumps({"missing": str(error)}))
+        return
+    for _ in range(2):
+        step()
+    seconds = []
+    for _ in range(PASSES):
+        begun = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - begun)
+    out.write_text(json.dumps({"seconds": seconds, "memory": peak_memory()}))
+
+
+def pipeline() -> None:
+    """Crops a second of one core."""
+    from unetpp.data.synthetic import draw
+    from unetpp.training.patches import Picture, Sampler
+
+    pictures = []
+    for k in range(8):
+        image, mask = draw(k, (512, 512))[:2]
+        centres = tuple(np.argwhere(mask == index)[:2000] for index in (1, 2))
+        pictures.append(Picture((image / 255).astype(np.float32), mask, centres))
+    sampler = Sampler(pictures, SIDE)
+    begun, count = time.perf_counter(), 200
+    for k in range(count):
+        sampler(np.random.default_rng(k))
+    rate = count / (time.perf_counter() - begun)
+    print(
+        f"\nAugmented crops of {SIDE} x {SIDE}: {rate:.0f} a second and core; 8 cores deliver about {8 * rate:.0f}."
+    )
+
+
+def main() -> None:
+    """Measure, or be one of the measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--filters", default="32,64,128,256,512")
+    for hidden in ("--measure", "--out"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    filters = tuple(map(int, chosen.filters.split(",")))
+    if chosen.measure:
+        measure(chosen.measure, filters, Path(chosen.out))
+        return
+    results: dict[str, list[dict]] = {name: [] for name in CONTENDERS}
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with tempfile.TemporaryDirectory() as scratch:
+        for _ in range(chosen.rounds):
+            for name in results:
+                out = Path(scratch) / "result.json"
+                out.unlink(missing_ok=True)
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--filters",
+                    chosen.filters,
+                    "--measure",
+                    name,
+                    "--out",
+                    str(out),
+                ]
+                subprocess.run(command, env=environment, capture_output=True, check=False)
+                found = {"missing": "it failed"} if not out.exists() else json.loads(out.read_text())
+                results[name].append(found)
+    first = next(iter(results))
+    base = median(results[first])
+    print(
+        f"\nFilters {chosen.filters}: a step on {BATCH} crops of {SIDE} x {SIDE}, {chosen.rounds} rounds of {PASSES}.\n"
+    )
+    print("| | times faster | s an image | peak MB |\n|---|---|---|---|")
+    for name, found in results.items():
+        if any("missing" in result for result in found):
+            print(f"| {name} | {found[0].get('missing')} | | |")
+            continue
+        memory = max(result["memory"] for result in found) / 1e6
+        print(f"| {name} | {base / median(found):.2f} | {median(found) / BATCH:.3f} | {memory:.0f} |")
+    pipeline()
+
+
+def median(results: list[dict]) -> float:
+    """Of all rounds' passes, in seconds."""
+    return statistics.median(second for result in results for second in result["seconds"])
+
+
+if __name__ == "__main__":
+    main()
