@@ -1,4 +1,4 @@
-"""Training against what people would otherwise use: python benchmarks/train.py [--rounds N] [--filters 32,64,128,256,512].
+"""Training against what people would otherwise use: python benchmarks/train.py --help.
 
 One step on crops of 256 x 256, two at a time. Every contender runs in a process of its own, in turns; medians over the
 rounds. Then how fast crops are drawn, and what share of the time the network waits for them.
@@ -18,7 +18,7 @@ import numpy as np
 
 from unetpp.inference.levels import peak_memory
 
-SIDE, BATCH, PASSES = 256, 2, 8
+SIDE, BATCH, PASSES = 256, int(os.environ.get("BATCH", "2")), 8
 
 
 def crops():

@@ -52,11 +52,11 @@ def test_every_command_runs(tmp_path, monkeypatch):
         words = shlex.split(line)
         if words[0] != "unetpp":
             continue
-        if words[1] == "train":
+        if "--budget" in words:
             budget = words.index("--budget")
-            words[budget : budget + 2] = shlex.split(
-                "--epochs 1 --filters 2,3,4 --patch 32 --long-side 0 --deep-supervision"
-            )
+            del words[budget : budget + 2]
+        if words[1] in ("train", "lr-find"):
+            words += shlex.split("--epochs 1 --filters 2,3,4 --patch 32 --long-side 0 --deep-supervision")
         with pytest.raises(SystemExit) as stop:
             main(words[1:])
         assert not stop.value.code, line

@@ -480,3 +480,54 @@ def test_a_model_is_quantised_and_says_what_it_costs(trained, data, tmp_path, ca
     assert all(part in shown for part in ("before", "int8", "blood_cell", "ms"))
     assert run("predict", model, data / "images", "--out", tmp_path / "out", "--precision", "int8") == 0
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 5
+
+
+def test_a_plan_says_why_and_is_followed_when_edited(data, tmp_path, capsys):
+    file = tmp_path / "plan.json"
+    assert run("plan", data, "--out", file, "--batch", 3) == 0
+    shown = capsys.readouterr().out
+    assert all(
+        row in shown for row in ("size", "crops", "batch", "as given", "near-duplicates", "learning rate")
+    )
+    refuses(capsys, "plan", data, "--out", file, saying="--overwrite")
+    content = json.loads(file.read_text())
+    assert content["options"]["batch"] == 3
+    content["options"] |= {"filters": [2, 4], "patch": 32, "epochs": 1, "batch": 2}
+    file.write_text(json.dumps(content))
+    assert run("train", data, "--out", tmp_path / "run", "--plan", file, "--batch", 4) == 0
+    options = json.loads((tmp_path / "run" / "plan.json").read_text())["options"]
+    assert (options["filters"], options["patch"], options["batch"]) == ([2, 4], 32, 4)
+
+
+def test_a_learning_rate_is_found(data, capsys):
+    assert run("lr-find", data, *FAST) == 0
+    shown = capsys.readouterr().out
+    rate = float(shown.split("--learning-rate")[1].split()[0].rstrip(":"))
+    assert 1e-6 <= rate <= 1
+
+
+def test_a_cross_validation_runs_every_fold_and_goes_on(data, tmp_path, capsys):
+    out = tmp_path / "cv"
+    assert run("train", data, "--out", out, *FAST, "--folds", 2) == 0
+    assert all(f"fold {k}" in capsys.readouterr().out for k in [1])
+    held = [json.loads((out / f"fold_{k}" / "split.json").read_text())["validation"] for k in (1, 2)]
+    assert len(held[0]) + len(held[1]) == 5
+    shutil.rmtree(out / "fold_2")
+    assert run("train", data, "--out", out, *FAST, "--folds", 2, "--resume") == 0
+    assert (out / "fold_2" / "model").is_dir()
+    refuses(capsys, "train", data, "--out", tmp_path / "x", *FAST, "--folds", 2, "--fold", 3, saying="--fold")
+
+
+def test_a_run_starts_from_a_model(trained, data, tmp_path, capsys):
+    assert run("train", data, "--out", tmp_path / "run", "--epochs", 1, "--from", trained) == 0
+    assert "whose weights it starts from" in " ".join(capsys.readouterr().out.split())
+    refuses(
+        capsys,
+        "train",
+        data,
+        "--out",
+        tmp_path / "y",
+        "--from",
+        tmp_path / "nowhere",
+        saying="no such folder",
+    )

@@ -46,11 +46,15 @@ class Dropout(layers.Dropout):
         """Set a share of the values to 0 and scale the others up; nothing outside training."""
         if not training or not self.rate or keras.backend.backend() != "tensorflow":
             return super().call(x, training=training)
+        return self.drop(x, self.seed_generator.next())
+
+    def drop(self, x, seed):
+        """What `call` does in training on TensorFlow, by a seed of two integers."""
         import tensorflow as tf
 
         shape, dropped = tf.shape(x), round(65536 * self.rate)
         count = tf.reduce_prod(shape)
-        seed = tf.cast(self.seed_generator.next(), "int32")
+        seed = tf.cast(seed, "int32")
         words = tf.random.stateless_uniform(
             [(count + 1) // 2], seed, minval=None, maxval=None, dtype="uint32"
         )

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from unetpp.data.resample import resize_image
 from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, TrainingError, UnetppError
 from unetpp.export import add_graph
 from unetpp.model import losses
+from unetpp.model.recompute import recomputing
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
 from unetpp.training.average import Average
@@ -237,14 +238,14 @@ def interruptible():
 def build(plan: Plan) -> UNetPP:
     """The compiled network of a plan, with the weights of the model that it starts from."""
     options = plan.options
-    network = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
+    network: Any = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
     settings: dict[str, Any] = {"filters": options.filters, "deep_supervision": options.deep_supervision}
     former: Any = None
     if options.start:
         bundle, former = load_model(Path(options.start))
         settings = {k: v for k, v in bundle.settings.items() if k not in ("input_shape", "num_classes")}
-    with keras.RematScope(mode="full") if options.low_memory else nullcontext():
-        model = network((None, None, len(plan.normalization.mean)), len(plan.classes), **settings)
+    network = recomputing(network) if options.low_memory else network
+    model = network((None, None, len(plan.normalization.mean)), len(plan.classes), **settings)
     if former:
         heads_too = bundle.classes == plan.classes
         copy_weights(former, model, skip="" if heads_too else "head_")

