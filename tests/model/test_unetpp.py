@@ -227,3 +227,21 @@ def test_bilinear_upsampling_is_that_of_keras():
     expected = keras.layers.UpSampling2D(2, interpolation="bilinear")(images)
     found = keras.ops.convert_to_numpy(Bilinear()(images))
     np.testing.assert_allclose(found, keras.ops.convert_to_numpy(expected), atol=1e-6)
+
+
+def test_heads_count_as_much_as_they_are_given():
+    x, y = np.random.default_rng(0).random((2, 16, 16, 3), np.float32), np.ones((2, 16, 16), np.int32)
+
+    def loss(head_weights):
+        keras.utils.set_random_seed(0)
+        model = UNetPP((16, 16, 3), 3, filters=(2, 3, 4), deep_supervision=True, dropout=0)
+        model.compile(loss="sparse_categorical_crossentropy", metrics=[], head_weights=head_weights)
+        return model.evaluate(x, y, verbose=0)
+
+    first, second = loss((1, 0)), loss((0, 1))
+    assert first != pytest.approx(second, rel=1e-3)
+    assert loss(None) == pytest.approx((first + second) / 2, rel=1e-5)
+    assert loss((3, 1)) == pytest.approx((3 * first + second) / 4, rel=1e-5)
+    for wrong in ((1,), (0, 0), (1, -1)):
+        with pytest.raises(SettingError, match="head_weights"):
+            loss(wrong)

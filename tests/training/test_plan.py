@@ -113,6 +113,7 @@ def test_a_fold_is_held_out(tmp_path):
         ({"accumulate": 0}, "accumulate"),
         ({"weight_decay": -1}, "weight-decay"),
         ({"patience": 0}, "patience"),
+        ({"head_weights": (1.0, 1.0)}, "head-weights"),
     ],
 )
 def test_options_that_cannot_be_are_named(options, name):

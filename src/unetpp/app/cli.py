@@ -120,6 +120,9 @@ def training_options(command):
             "--filters", type=Numbers(int), help="Width of each level.  [default: 16,32,64,128,256]"
         ),
         click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j]."),
+        click.option(
+            "--head-weights", type=Numbers(float), help="Of the heads' losses, shallowest first: 1,1,2,4."
+        ),
         click.option("--long-side", type=click.IntRange(0), help="Pixels of the long side; 0: as it is."),
         click.option("--patch", type=click.IntRange(1), help="Pixels of a crop's side."),
         click.option("--batch", type=click.IntRange(1), help="Crops a step."),
@@ -180,15 +183,22 @@ def class_names(text: str | None) -> tuple[str, ...] | None:
 @click.option("--classes", help="Names by mask value, such as background,blood_cell,bacteria.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--overwrite", is_flag=True, help="Replace a former run in the same folder.")
+@click.option(
+    "--tracker",
+    "trackers",
+    type=click.Choice(["mlflow", "wandb"]),
+    multiple=True,
+    help="Log there too; may be repeated.",
+)
 @training_options
 @data_options
-def train(data, run, classes, resume, overwrite, chosen, **places):
+def train(data, run, classes, resume, overwrite, trackers, chosen, **places):
     """Train on DATA: a folder with images/ and masks/ paired by name, or both side by side."""
     started = time.monotonic()
     from unetpp.app import run as running
 
-    options = {"names": class_names(classes), "places": places, "resume": resume, "overwrite": overwrite}
-    running.start_runs(data, run, chosen, started=started, **options)
+    options = {"places": places, "resume": resume, "overwrite": overwrite, "trackers": trackers}
+    running.start_runs(data, run, chosen, names=class_names(classes), started=started, **options)
 
 
 @cli.command()

@@ -22,7 +22,9 @@ console = Console()
 errors = Console(stderr=True)
 
 
-def start_run(data: Path, run: Path, chosen: dict, *, names, places, resume, overwrite, started) -> None:
+def start_run(
+    data: Path, run: Path, chosen: dict, *, names, places, resume, overwrite, started, trackers=()
+) -> None:
     """Plan and train, or go on with a run."""
     budget_seconds = chosen.get("budget")
     if budget_seconds and chosen.get("epochs"):
@@ -35,7 +37,7 @@ def start_run(data: Path, run: Path, chosen: dict, *, names, places, resume, ove
 
     budget = Budget(seconds=plan.options.budget, started=started)
     with TrainingProgress(console, plan.options.batch) as report:
-        bundle = fit.train(plan, run, budget, report=report, resume=resume)
+        bundle = fit.train(plan, run, budget, report=report, resume=resume, trackers=trackers)
     best = bundle.origin["validation_at_working_size"]
     console.print(
         f"best mean IoU {best['mean_iou']:.3f}, at epoch {bundle.origin['epoch']}, on the held-out images"

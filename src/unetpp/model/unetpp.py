@@ -151,7 +151,9 @@ class UNetPP(keras.Model):
             self.input, crop_to(output, self._settings["input_shape"]), name=f"{self.name}_l{level}"
         )
 
-    def compile(self, optimizer=None, loss=None, metrics=None, *, class_weights=None, **kwargs):
+    def compile(
+        self, optimizer=None, loss=None, metrics=None, *, class_weights=None, head_weights=None, **kwargs
+    ):
         """Compile; by default Adam 5e-4 on class-weighted crossentropy - log IoU - log Dice.
 
         Args:
@@ -160,10 +162,19 @@ class UNetPP(keras.Model):
             metrics: as in Keras; None for the mean Dice and IoU over the classes.
             class_weights: weights of the default loss, by class index. None: 1 / 50 / 70 with three
                 classes (background, blood cell, bacteria), else all alike.
+            head_weights: with deep supervision, how much each head's loss counts, the shallowest first; None for
+                all alike. Only their ratios matter.
             kwargs: passed to `keras.Model.compile`. `jit_compile` is off by default: XLA halves the
                 speed on a CPU.
         """
         num_classes = self._settings["num_classes"]
+        heads = len(self.outputs)
+        weights = [1.0] * heads if head_weights is None else list(head_weights)
+        if len(weights) != heads or min(weights) < 0 or not sum(weights):
+            raise SettingError(
+                f"head_weights cannot be {head_weights!r}", mend=f"give {heads} numbers from 0 on, not all 0"
+            )
+        self._head_weights = tuple(weight / sum(weights) for weight in weights)
         if class_weights is None and num_classes == len(CLASS_WEIGHTS):
             class_weights = CLASS_WEIGHTS
         if loss is None:
@@ -187,11 +198,10 @@ class UNetPP(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The mean of the loss over the heads, plus the regularisation."""
+        """The weighted mean of the loss over the heads, plus the regularisation."""
         heads = y_pred if isinstance(y_pred, (list, tuple)) else [y_pred]
-        return sum(super(UNetPP, self).compute_loss(x, y, p, sample_weight, training) for p in heads) / len(
-            heads
-        )
+        losses_of = [super(UNetPP, self).compute_loss(x, y, p, sample_weight, training) for p in heads]
+        return sum(weight * loss for weight, loss in zip(self._head_weights, losses_of, strict=True))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """The metrics of the deepest head."""

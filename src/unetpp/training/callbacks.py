@@ -84,6 +84,7 @@ class Validate(keras.callbacks.Callback):
 
     Attributes:
         best: labels of the held-out pictures by the best model.
+        labels: by the last.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Validate(keras.callbacks.Callback):
         self.plan, self.pictures, self.run, self.average = plan, pictures, run, average
         self.progress, self.budget, self.report = progress, budget, report
         self.best: list[np.ndarray] = []
+        self.labels: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch, logs=None):
         """Validate and save."""
@@ -107,7 +109,7 @@ class Validate(keras.callbacks.Callback):
         progress = self.progress
         progress.epoch, progress.spent = progress.epoch + 1, self.budget.elapsed
         with self.average.applied():
-            labels = self.predict()
+            labels = self.labels = self.predict()
             result = self.score(labels)
             value = foreground_iou(result, self.plan.classes)
             if value > progress.best or not self.best:
@@ -194,12 +196,3 @@ def write_history(history: list[dict], path: Path) -> None:
         writer = csv.DictWriter(file, list(history[0]))
         writer.writeheader()
         writer.writerows(history)
-
-
-def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    """TensorBoard's callback where TensorFlow, which writes its events, is installed."""
-    try:
-        import tensorflow  # noqa: F401
-    except ImportError:
-        return []
-    return [keras.callbacks.TensorBoard(folder, write_graph=False)]

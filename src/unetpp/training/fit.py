@@ -34,12 +34,13 @@ from unetpp.model.recompute import recomputing
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
 from unetpp.training.average import Average
-from unetpp.training.callbacks import Diverged, Follow, Report, Validate, tensorboard
+from unetpp.training.callbacks import Diverged, Follow, Report, Validate
 from unetpp.training.checkpoints import Progress, load_checkpoint
 from unetpp.training.options import Options
 from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
+from unetpp.training.trackers import tensorboard, tracking
 
 # Optimiser steps an epoch: each training image about twice, and never so few that validation prevails.
 PASSES, LEAST_STEPS = 2, 10
@@ -94,7 +95,15 @@ class Continue(keras.callbacks.Callback):
         self.batches.first = self.progress.steps
 
 
-def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool = False) -> Bundle:
+def train(
+    plan: Plan,
+    run: Path,
+    budget: Budget,
+    *,
+    report: Report,
+    resume: bool = False,
+    trackers: Sequence[str] = (),
+) -> Bundle:
     """Train a network as planned, and leave a run folder with the best model.
 
     The first SIGINT or SIGTERM ends the step, validates and saves; `resume` goes on from there. A loss that is not a
@@ -106,6 +115,7 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
         budget: how long; its clock runs from the command's start.
         report: is told of each step and each validation.
         resume: go on from the newest checkpoint, if there is one.
+        trackers: "mlflow", "wandb".
 
     Returns:
         the description of the best model, which lies in `run / "model"`.
@@ -129,7 +139,11 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
     batches = Batches(sampler, options, steps)
     statistics = [batches[step][0] for step in range(min(STATISTICS, steps))]
     labels: list[np.ndarray] = []
-    with interruptible() as interrupted, precision(options.precision):
+    with (
+        interruptible() as interrupted,
+        precision(options.precision),
+        tracking(trackers, plan, run) as tracked,
+    ):
         for rollbacks in range(ROLLBACKS + 1):
             model, progress = start(plan, run, resume=resume or rollbacks > 0)
             budget.spent, budget.taken = budget.spent if rollbacks else progress.spent, progress.steps
@@ -142,7 +156,8 @@ def train(plan: Plan, run: Path, budget: Budget, *, report: Report, resume: bool
                 Follow(budget, rate, report, interrupted),
                 average,
                 validate,
-                *tensorboard(run / "events"),
+                *tensorboard(run / "events", held_out, validate),
+                *tracked,
             ]
             try:
                 if budget.share < 1:
@@ -256,7 +271,8 @@ def build(plan: Plan) -> UNetPP:
         clipnorm=1.0,
         gradient_accumulation_steps=options.accumulate if options.accumulate > 1 else None,
     )
-    model.compile(optimizer, loss=losses.get(options.loss, class_weights=plan.class_weights), metrics=[])
+    loss = losses.get(options.loss, class_weights=plan.class_weights)
+    model.compile(optimizer, loss=loss, metrics=[], head_weights=options.head_weights)
     return model
 
 

@@ -20,6 +20,7 @@ class Options:
         network: "UNetPP" or "UNet".
         filters: the width of each level.
         deep_supervision: heads on all of X[0, 1..].
+        head_weights: how much each head's loss counts, the shallowest first; None for all alike.
         start: a bundle whose weights and normalisation the run begins with; "" for none.
         long_side: pixels of an image's long side when the network sees it; 0 for its own size.
         patch: pixels of a training crop's side.
@@ -51,6 +52,7 @@ class Options:
     network: str = "UNetPP"
     filters: tuple[int, ...] = (16, 32, 64, 128, 256)
     deep_supervision: bool = False
+    head_weights: tuple[float, ...] | None = None
     start: str = ""
     long_side: int | None = None
     patch: int = 0
@@ -78,6 +80,12 @@ class Options:
             "epochs": self.epochs < 0,
             "network": self.network not in NETWORKS,
             "filters": not 2 <= len(self.filters) <= 6 or min(self.filters) < 1,
+            "head_weights": self.head_weights is not None
+            and not (
+                self.deep_supervision
+                and len(self.head_weights) == len(self.filters) - 1
+                and min(self.head_weights) >= 0 < sum(self.head_weights)
+            ),
             "long_side": self.long_side is not None and self.long_side < 0,
             "patch": self.patch < 0 or self.patch % self.multiple,
             "batch": self.batch < 0,

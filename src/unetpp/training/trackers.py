@@ -1,0 +1,98 @@
+"""Where a run can be watched: TensorBoard, MLflow, Weights & Biases."""
+
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+
+from unetpp.analysis.overlay import draw_overlay, panel, to_display
+from unetpp.errors import InstallError, SettingError
+from unetpp.training.plan import Plan
+
+TRACKERS = ("mlflow", "wandb")
+# Held-out images shown after each validation.
+SHOWN = 4
+
+
+@contextmanager
+def tracking(names: Sequence[str], plan: Plan, run: Path) -> Iterator[list[keras.callbacks.Callback]]:
+    """The trackers' own callbacks, which log losses and validations, within a run of theirs.
+
+    Args:
+        names: of `TRACKERS`.
+        plan: its options are logged.
+        run: the run folder, whose name the trackers' run gets.
+
+    Raises:
+        InstallError: if one is not installed.
+        SettingError: if one is not known.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise SettingError(f"there is no tracker {name}", mend=f"choose one of: {', '.join(TRACKERS)}")
+    options = {key: str(value) for key, value in asdict(plan.options).items()}
+    with ExitStack() as stack:
+        if "mlflow" in names:
+            mlflow = imported("mlflow.keras")
+            stack.enter_context(mlflow.start_run(run_name=run.name))
+            mlflow.log_params(options)
+        if "wandb" in names:
+            wandb = imported("wandb.integration.keras")
+            stack.enter_context(wandb.init(project="unetpp", name=run.name, config=options, dir=run))
+        callbacks = {
+            "mlflow": lambda: mlflow.keras.MlflowCallback(),
+            "wandb": lambda: wandb.integration.keras.WandbMetricsLogger(),
+        }
+        yield [callbacks[name]() for name in names]
+
+
+def imported(name: str):
+    """The package of a module, with the module, if it is installed."""
+    package = name.partition(".")[0]
+    try:
+        importlib.import_module(name)
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise InstallError(f"{package} is not installed", mend=f"run: pip install {package}") from error
+
+
+def tensorboard(folder: Path, pictures, validate) -> list[keras.callbacks.Callback]:
+    """TensorBoard's callback and pictures, where TensorFlow, which writes its events, is installed."""
+    try:
+        import tensorflow  # noqa: F401
+    except ImportError:
+        return []
+    return [keras.callbacks.TensorBoard(folder, write_graph=False), Pictures(folder, pictures, validate)]
+
+
+class Pictures(keras.callbacks.Callback):
+    """Image, truth and prediction of some held-out images in TensorBoard, after each validation.
+
+    Args:
+        folder: of the events.
+        pictures: the held-out pictures.
+        validate: has their `labels`.
+    """
+
+    def __init__(self, folder: Path, pictures, validate):
+        super().__init__()
+        import tensorflow as tf
+
+        self.pictures, self.validate, self.image = pictures[:SHOWN], validate, tf.summary.image
+        self.writer = tf.summary.create_file_writer(str(folder / "pictures"))
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Draw and write."""
+        with self.writer.as_default(step=epoch):
+            for k, (picture, found) in enumerate(zip(self.pictures, self.validate.labels, strict=False)):
+                image = to_display(picture.image)
+                columns = [
+                    ("image", image),
+                    ("truth", draw_overlay(image, picture.mask)),
+                    ("prediction", draw_overlay(image, found)),
+                ]
+                self.image(f"held_out/{k}", panel(columns, classes=self.validate.plan.classes)[None])
+        self.writer.flush()
