@@ -48,6 +48,12 @@ def test_where_objects_are_alike_in_pixels_images_keep_their_size(tmp_path):
     assert "pixels wide, however large" in shown["size"][1]
 
 
+def test_images_are_not_shrunk_until_their_objects_cannot_be_seen(tmp_path):
+    options, shown = decided(discs(tmp_path, (300, 450, 600, 1200, 1500), lambda size: size / 100))
+    assert options.long_side == 0
+    assert "only 9 pixels wide" in shown["size"][1]
+
+
 def test_small_images_keep_their_size_and_crops_fit_them(tmp_path):
     write_dataset(tmp_path, 4, size=(150, 180))
     options, shown = decided(find_samples(tmp_path))

@@ -21,8 +21,8 @@ from unetpp.training.options import Options
 
 LONG_SIDE, PATCH, BATCH, EPOCHS = 512, 256, 8, 60
 LEARNING_RATE, GENTLE = 1e-3, 2e-4
-# Images whose objects are measured.
-MEASURED = 100
+# Images whose objects are measured; the side of those that a network should still see.
+MEASURED, SMALLEST = 100, 12
 # Of what a step holds, a plane of activations takes so many bytes a pixel.
 BYTES = 10
 GIVEN = "as given"
@@ -142,7 +142,8 @@ def decide_size(
     """At what size the network sees the images: as they are, or all with the same long side.
 
     Where objects grow with the image, all images show the same field, larger or smaller: their long sides are
-    brought to one length. Where objects are alike in pixels, images keep their size.
+    brought to one length, unless that makes them too small to see. Where objects are alike in pixels, images keep
+    their size.
     """
     if start:
         why["size"] = f"as {options.start}"
@@ -164,6 +165,12 @@ def decide_size(
         )
         return replace(options, long_side=0)
     side = int(min(LONG_SIDE, longest.max()))
+    shrunk = (objects * np.minimum(1, side / longest[chosen]))[shown & (longest[chosen] > side)]
+    if shrunk.size and np.quantile(shrunk, 0.1) < SMALLEST:
+        why["size"] = (
+            f"brought to {side} pixels, objects would be only {np.quantile(shrunk, 0.1):.0f} pixels wide"
+        )
+        return replace(options, long_side=0)
     share = f"{100 * np.exp(np.median(shares)):.0f} % of it wide" if shares.size else "alike"
     why["size"] = f"of the long side: objects grow with the image, and are about {share}"
     return replace(options, long_side=side)
