@@ -26,10 +26,6 @@ from unetpp.training.schedule import Budget, learning_rate
 COLLAPSED = 3
 
 
-class Diverged(Exception):  # noqa: N818
-    """The loss is not a number."""
-
-
 class Report(Protocol):
     """Whoever watches a run."""
 
@@ -52,13 +48,14 @@ class Follow(keras.callbacks.Callback):
         report: is told of each step.
         stop: whether someone asked to stop.
 
-    Raises:
-        Diverged: once the loss is not a number.
+    Attributes:
+        diverged: whether the loss is not a number; the run stops then, too.
     """
 
     def __init__(self, budget: Budget, peak: float, report: Report, stop: Callable[[], bool]):
         super().__init__()
         self.budget, self.peak, self.report, self.stop = budget, peak, report, stop
+        self.diverged = False
 
     def on_epoch_begin(self, epoch, logs=None):
         """The JAX trainer takes a new learning rate here only."""
@@ -71,8 +68,10 @@ class Follow(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Count, show, and stop on time."""
         loss = float((logs or {}).get("loss", np.nan))
-        if not np.isfinite(loss):
-            raise Diverged
+        self.diverged = not np.isfinite(loss)
+        if self.diverged:
+            self.model.stop_training = True
+            return
         self.budget.taken += 1
         self.report.step(self.budget, loss)
         if self.budget.share >= 1 or self.stop():
@@ -94,17 +93,19 @@ class Validate(keras.callbacks.Callback):
         run: Path,
         average: Average,
         progress: Progress,
-        budget: Budget,
-        report: Report,
+        follow: Follow,
     ):
         super().__init__()
         self.plan, self.pictures, self.run, self.average = plan, pictures, run, average
-        self.progress, self.budget, self.report = progress, budget, report
+        self.progress, self.follow = progress, follow
+        self.budget, self.report = follow.budget, follow.report
         self.best: list[np.ndarray] = []
         self.labels: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch, logs=None):
-        """Validate and save."""
+        """Validate and save, unless the weights are not numbers."""
+        if self.follow.diverged:
+            return
         begun, logs = time.monotonic(), {} if logs is None else logs
         progress = self.progress
         progress.epoch, progress.spent = progress.epoch + 1, self.budget.elapsed

@@ -34,7 +34,7 @@ from unetpp.model.recompute import recomputing
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
 from unetpp.training.average import Average
-from unetpp.training.callbacks import Diverged, Follow, Report, Validate
+from unetpp.training.callbacks import Follow, Report, Validate
 from unetpp.training.checkpoints import Progress, load_checkpoint
 from unetpp.training.options import Options
 from unetpp.training.patches import Picture, Sampler, load_picture
@@ -149,32 +149,32 @@ def train(
             budget.spent, budget.taken = budget.spent if rollbacks else progress.spent, progress.steps
             progress.rollbacks += rollbacks
             average = Average(progress, statistics)
-            validate = Validate(plan, held_out, run, average, progress, budget, report)
             rate = options.learning_rate * 0.5**progress.rollbacks
+            follow = Follow(budget, rate, report, interrupted)
+            validate = Validate(plan, held_out, run, average, progress, follow)
             callbacks = [
                 Continue(batches, progress),
-                Follow(budget, rate, report, interrupted),
+                follow,
                 average,
                 validate,
                 *tensorboard(run / "events", held_out, validate),
                 *tracked,
             ]
-            try:
-                if budget.share < 1:
-                    model.fit(
-                        batches,
-                        epochs=sys.maxsize,
-                        initial_epoch=progress.epoch,
-                        shuffle=False,
-                        callbacks=callbacks,
-                        verbose=0,
-                    )
+            if budget.share < 1:
+                model.fit(
+                    batches,
+                    epochs=sys.maxsize,
+                    initial_epoch=progress.epoch,
+                    shuffle=False,
+                    callbacks=callbacks,
+                    verbose=0,
+                )
+            if not follow.diverged:
                 labels = validate.best
                 break
-            except Diverged:
-                report.warn(
-                    f"the loss is not a number at step {budget.taken}: back to the last checkpoint, half the rate"
-                )
+            report.warn(
+                f"the loss is not a number at step {budget.taken}: back a checkpoint, at half the rate"
+            )
         else:
             raise TrainingError(
                 f"the loss was not a number {ROLLBACKS + 1} times",
