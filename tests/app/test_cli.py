@@ -16,7 +16,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from unetpp.app.cli import Duration, cli, main
+from unetpp.app.cli import cli, main
+from unetpp.app.options import Duration
 from unetpp.bundle import DESCRIPTION
 from unetpp.data.synthetic import write_dataset
 

@@ -11,7 +11,8 @@ from unetpp.errors import BundleError
 from unetpp.training import fit
 from unetpp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from unetpp.training.options import Options
-from unetpp.training.plan import load_plan, make_plan, save_plan
+from unetpp.training.plan import make_plan
+from unetpp.training.planfile import load_plan, save_plan
 from unetpp.training.schedule import Budget
 
 OPTIONS = {

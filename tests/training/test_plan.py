@@ -14,7 +14,8 @@ from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import SettingError
 from unetpp.training import plan as planning
 from unetpp.training.options import Options
-from unetpp.training.plan import check_channels, make_plan, read_options, rows, write_plan
+from unetpp.training.plan import check_channels, make_plan, rows
+from unetpp.training.planfile import read_options, write_plan
 
 
 def discs(folder, sizes, radius):

@@ -19,7 +19,8 @@ from unetpp.training import checkpoints, fit
 from unetpp.training.average import arrays
 from unetpp.training.checkpoints import load_checkpoint
 from unetpp.training.options import Options
-from unetpp.training.plan import load_plan, make_plan, save_plan
+from unetpp.training.plan import make_plan
+from unetpp.training.planfile import load_plan, save_plan
 from unetpp.training.schedule import Budget
 
 # All 20 take two minutes: UNETPP_KILLS=20.
@@ -255,7 +256,7 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 from unetpp.training import fit
-from unetpp.training.plan import load_plan
+from unetpp.training.planfile import load_plan
 from unetpp.training.schedule import Budget
 
 

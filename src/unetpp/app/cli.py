@@ -1,8 +1,6 @@
 """The commands; no logic."""
 
-import functools
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -10,50 +8,15 @@ from pathlib import Path
 import click
 
 from unetpp import __version__
+from unetpp.app.options import (
+    EXISTING,
+    Duration,
+    class_names,
+    data_options,
+    engine_options,
+    training_options,
+)
 from unetpp.errors import UnetppError
-
-EXISTING = click.Path(path_type=Path)
-
-
-class Duration(click.ParamType):
-    """A time such as 45m, 90s, 2h or 1h30m, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value, param, ctx):
-        """Text to seconds."""
-        if isinstance(value, (int, float)):
-            return float(value)
-        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value.strip())
-        if not match or not any(match.groups()):
-            self.fail(f"{value!r} is no duration; give one such as 90s, 45m or 1h30m", param, ctx)
-        hours, minutes, seconds = (int(part or 0) for part in match.groups())
-        total = 3600.0 * hours + 60 * minutes + seconds
-        return total if total > 0 else self.fail("the duration is zero", param, ctx)
-
-
-class Numbers(click.ParamType):
-    """Numbers separated by commas, as a tuple."""
-
-    def __init__(self, kind):
-        self.kind, self.name = kind, "numbers"
-
-    def convert(self, value, param, ctx):
-        """Text to numbers."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return tuple(self.kind(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no list of numbers such as 1,50,70", param, ctx)
-
-
-class ClassWeights(Numbers):
-    """Numbers separated by commas, or "balanced"."""
-
-    def convert(self, value, param, ctx):
-        """Text to numbers, or "balanced"."""
-        return value if value == "balanced" else super().convert(value, param, ctx)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -63,118 +26,6 @@ def cli():
 
     Begin with `unetpp demo`.
     """
-
-
-def data_options(command):
-    """The options that say where images and masks lie."""
-    options = [
-        click.option("--images", type=EXISTING, help="Folder of the images, if not DATA/images."),
-        click.option("--masks", type=EXISTING, help="Folder of the masks, if not DATA/masks."),
-        click.option("--mask-suffix", help="What a mask's name has beyond its image's, such as _mask."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def engine_options(command):
-    """The options that say how the network is run, gathered as `engine`."""
-    options = [
-        click.option(
-            "--engine", type=click.Choice(["auto", "openvino", "keras"]), default="auto", help="What runs it."
-        ),
-        click.option(
-            "--precision",
-            default="auto",
-            help="OpenVINO's: float32, bfloat16, float16, int8; auto: the fastest.",
-        ),
-        click.option("--device", default="CPU", help="OpenVINO's: CPU, GPU, ...  [default: CPU]"),
-        click.option("--level", type=int, help="Stop at this level; needs a model with deep supervision."),
-        click.option(
-            "--tta", is_flag=True, help="Average over flips and rotations: slower, a little better."
-        ),
-    ]
-    names = ("engine", "precision", "device", "level", "tta")
-
-    @functools.wraps(command)
-    def gathered(*arguments, **values):
-        return command(*arguments, engine={name: values.pop(name) for name in names}, **values)
-
-    for option in reversed(options):
-        gathered = option(gathered)
-    return gathered
-
-
-def training_options(command):
-    """The options of `unetpp.training.options.Options` that were given, gathered as `chosen`."""
-    options = [
-        click.option(
-            "--budget", type=Duration(), help="Wall-clock limit, such as 45m; the run ends on time."
-        ),
-        click.option("--epochs", type=click.IntRange(1), help="Passes instead of a budget.  [default: 60]"),
-        click.option(
-            "--from", "start", metavar="MODEL", help="Begin with this model's weights (fine-tuning)."
-        ),
-        click.option("--network", type=click.Choice(["UNetPP", "UNet"]), help="[default: UNetPP]"),
-        click.option(
-            "--filters", type=Numbers(int), help="Width of each level.  [default: 16,32,64,128,256]"
-        ),
-        click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j]."),
-        click.option(
-            "--head-weights", type=Numbers(float), help="Of the heads' losses, shallowest first: 1,1,2,4."
-        ),
-        click.option("--long-side", type=click.IntRange(0), help="Pixels of the long side; 0: as it is."),
-        click.option("--patch", type=click.IntRange(1), help="Pixels of a crop's side."),
-        click.option("--batch", type=click.IntRange(1), help="Crops a step."),
-        click.option("--accumulate", type=click.IntRange(1), help="Steps a change of weights.  [default: 1]"),
-        click.option("--low-memory", is_flag=True, default=None, help="Compute twice instead of keeping."),
-        click.option("--focus", type=float, help="Share of crops on a class.  [default: 0.67]"),
-        click.option("--augmentation", type=float, help="Strength; 0: flips alone.  [default: 1]"),
-        click.option("--loss", help="Sum of losses.  [default: crossentropy + dice]"),
-        click.option(
-            "--class-weights", type=ClassWeights(float), help="By class index, such as 1,50,70; or balanced."
-        ),
-        click.option("--learning-rate", type=float, help="Highest of the schedule."),
-        click.option("--weight-decay", type=float, help="Of AdamW; 0: Adam.  [default: 0.0001]"),
-        click.option(
-            "--patience", type=click.IntRange(1), help="End after so many validations without gain."
-        ),
-        click.option(
-            "--normalization",
-            type=click.Choice(["auto", "dataset", "image"]),
-            help="Whose mean counts.  [default: auto]",
-        ),
-        click.option(
-            "--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]), help="[default: auto]"
-        ),
-        click.option("--validation", type=float, help="Share of images held out.  [default: 0.15]"),
-        click.option("--group-by", help="Regular expression, or FILE.csv:COLUMN: what stays on one side."),
-        click.option("--folds", type=click.IntRange(2), help="Cross-validate: so many runs."),
-        click.option("--fold", type=click.IntRange(1), help="Run only this fold, from 1."),
-        click.option("--seed", type=int, help="Of split, crops and weights.  [default: 0]"),
-        click.option("--plan", "plan_file", type=EXISTING, help="Options from a file of unetpp plan."),
-    ]
-
-    @functools.wraps(command)
-    def gathered(*arguments, plan_file, **values):
-        from unetpp.training.options import Options
-
-        names = {name for name in values if name in Options.__dataclass_fields__}
-        chosen = {name: value for name in names if (value := values.pop(name)) is not None}
-        if plan_file:
-            from unetpp.training.plan import read_options
-
-            chosen = {**read_options(plan_file), **chosen}
-        return command(*arguments, chosen=chosen, **values)
-
-    for option in reversed(options):
-        gathered = option(gathered)
-    return gathered
-
-
-def class_names(text: str | None) -> tuple[str, ...] | None:
-    """Names separated by commas."""
-    return tuple(name.strip() for name in text.split(",")) if text else None
 
 
 @cli.command()
@@ -195,10 +46,10 @@ def class_names(text: str | None) -> tuple[str, ...] | None:
 def train(data, run, classes, resume, overwrite, trackers, chosen, **places):
     """Train on DATA: a folder with images/ and masks/ paired by name, or both side by side."""
     started = time.monotonic()
-    from unetpp.app import run as running
+    from unetpp.app import training
 
     options = {"places": places, "resume": resume, "overwrite": overwrite, "trackers": trackers}
-    running.start_runs(data, run, chosen, names=class_names(classes), started=started, **options)
+    training.start_runs(data, run, chosen, names=class_names(classes), started=started, **options)
 
 
 @cli.command()
@@ -210,9 +61,9 @@ def train(data, run, classes, resume, overwrite, trackers, chosen, **places):
 @data_options
 def plan(data, output, classes, overwrite, chosen, **places):
     """Show how train would train on DATA, and why."""
-    from unetpp.app import run as running
+    from unetpp.app import training
 
-    running.plan_run(data, chosen, output, names=class_names(classes), places=places, overwrite=overwrite)
+    training.plan_run(data, chosen, output, names=class_names(classes), places=places, overwrite=overwrite)
 
 
 @cli.command("lr-find")
@@ -222,9 +73,9 @@ def plan(data, output, classes, overwrite, chosen, **places):
 @data_options
 def lr_find(data, classes, chosen, **places):
     """Measure a good --learning-rate for DATA: some minutes of training at ever higher rates."""
-    from unetpp.app import run as running
+    from unetpp.app import training
 
-    running.find_learning_rate(data, chosen, names=class_names(classes), places=places)
+    training.find_learning_rate(data, chosen, names=class_names(classes), places=places)
 
 
 @cli.command()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unetpp.app import run as running
 from unetpp.app.progress import duration
+from unetpp.app.training import start_run
 from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import OutputError
 
@@ -28,7 +29,7 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
     with running.console.status("drawing micrographs ..."):
         write_dataset(out / "data", TRAINING, seed=0)
         write_dataset(out / "test", TEST, seed=10_000)
-    running.start_run(
+    start_run(
         out / "data",
         out / "run",
         {**SETTINGS, "budget": budget},

@@ -251,31 +251,6 @@ def write_jpeg(path: Path | str, pixels: np.ndarray) -> None:
         picture.save(temporary, format="JPEG", quality=95, subsampling=0)
 
 
-def write_planes(path: Path | str, planes: np.ndarray, names: Sequence[str] = ()) -> None:
-    """Write planes, such as class probabilities, as a compressed TIFF.
-
-    Args:
-        path: the file; folders above it are made.
-        planes: (C, H, W) float16.
-        names: of the planes.
-
-    Raises:
-        OutputError: if it cannot be written.
-    """
-    import tifffile
-
-    metadata: dict = {"axes": "CYX"} | ({"Labels": list(names)} if names else {})
-    with atomic_path(path) as temporary:
-        tifffile.imwrite(
-            temporary,
-            np.ascontiguousarray(planes),
-            photometric="minisblack",
-            compression="zlib",
-            predictor=False,
-            metadata=metadata,
-        )
-
-
 def _read_picture(path: Path, expand_palette: bool) -> np.ndarray:
     from PIL import ImageOps
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from unetpp.analysis.overlay import PALETTE, draw_overlay
-from unetpp.data.images import read_image, write_jpeg, write_planes, write_png
+from unetpp.data.images import read_image, write_jpeg, write_png
+from unetpp.data.planes import write_planes
 from unetpp.errors import ImageError, UnetppError
 from unetpp.inference.jobs import Job, check_output, refuse_existing
 from unetpp.inference.predict import Ensemble, Predictor, to_labels

@@ -139,6 +139,7 @@ def train(
     batches = Batches(sampler, options, steps)
     statistics = [batches[step][0] for step in range(min(STATISTICS, steps))]
     labels: list[np.ndarray] = []
+    diverged = 0
     with (
         interruptible() as interrupted,
         precision(options.precision),
@@ -147,7 +148,7 @@ def train(
         for rollbacks in range(ROLLBACKS + 1):
             model, progress = start(plan, run, resume=resume or rollbacks > 0)
             budget.spent, budget.taken = budget.spent if rollbacks else progress.spent, progress.steps
-            progress.rollbacks += rollbacks
+            progress.rollbacks = diverged if rollbacks else progress.rollbacks
             average = Average(progress, statistics)
             rate = options.learning_rate * 0.5**progress.rollbacks
             follow = Follow(budget, rate, report, interrupted)
@@ -172,6 +173,7 @@ def train(
             if not follow.diverged:
                 labels = validate.best
                 break
+            diverged = progress.rollbacks + 1
             report.warn(
                 f"the loss is not a number at step {budget.taken}: back a checkpoint, at half the rate"
             )

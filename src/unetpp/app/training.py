@@ -1,0 +1,142 @@
+"""What the commands about training do, with a terminal to show it on."""
+
+import shutil
+import time
+from pathlib import Path
+
+from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
+from unetpp.app.run import console, errors, import_training
+from unetpp.errors import OutputError, SettingError
+
+# What a run leaves in its folder; nothing else there is ever removed.
+RUN_FILES = ("model", "plan.json", "split.json", "history.csv", "events", "checkpoints", "validation")
+
+
+def start_run(
+    data: Path, run: Path, chosen: dict, *, names, places, resume, overwrite, started, trackers=()
+) -> None:
+    """Plan and train, or go on with a run."""
+    budget_seconds = chosen.get("budget")
+    if budget_seconds and chosen.get("epochs"):
+        raise SettingError("--budget and --epochs exclude each other", mend="give one of them")
+    with console.status("looking at the data ..."):
+        plan = resumed_plan(run, chosen) if resume else new_plan(data, run, chosen, names, places, overwrite)
+    show_plan(plan)
+    fit = import_training()
+    from unetpp.training.schedule import Budget
+
+    budget = Budget(seconds=plan.options.budget, started=started)
+    with TrainingProgress(console, plan.options.batch) as report:
+        bundle = fit.train(plan, run, budget, report=report, resume=resume, trackers=trackers)
+    best = bundle.origin["validation_at_working_size"]
+    console.print(
+        f"best mean IoU {best['mean_iou']:.3f}, at epoch {bundle.origin['epoch']}, on the held-out images"
+    )
+    console.print(
+        f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - started)}"
+    )
+    console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False)
+
+
+def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> None:
+    """A run; or of a cross-validation all folds, each in a folder of its own, and their scores."""
+    if "folds" not in chosen or "fold" in chosen:
+        start_run(data, run, chosen, started=started, **options)
+        return
+    from unetpp.analysis.scores import comparison
+    from unetpp.bundle import read_bundle
+
+    scores = {}
+    for fold in range(1, chosen["folds"] + 1):
+        folder = run / f"fold_{fold}"
+        console.print(f"fold {fold} of {chosen['folds']}", style="bold")
+        # Of an interrupted cross-validation, the folds that were not begun are begun.
+        resume = options["resume"] and (folder / "plan.json").exists()
+        fixed = {} if resume else {"fold": fold}
+        given = {k: v for k, v in chosen.items() if k in ("budget", "epochs")} if resume else chosen
+        start_run(data, folder, given | fixed, started=time.monotonic(), **{**options, "resume": resume})
+        scores[f"fold {fold}"] = read_bundle(folder).origin["validation_at_working_size"]
+    console.print(comparison(scores))
+
+
+def find_learning_rate(data: Path, chosen: dict, *, names, places) -> None:
+    """Measure the loss at ever higher learning rates, and say which to take."""
+    from unetpp.data.dataset import find_samples, read_class_names
+    from unetpp.training.options import Options
+
+    import_training()
+    from unetpp.training.lr_find import STEPS, find_rate
+    from unetpp.training.plan import make_plan
+
+    with console.status("looking at the data ..."):
+        plan = make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
+    with counting(errors) as bar:
+        task = bar.add_task("measuring", total=STEPS)
+        rates, losses, best = find_rate(plan, step=lambda: bar.advance(task), warn=console.print)
+    rows = [(f"{rate:.1e}", f"{loss:.3f}") for rate, loss in zip(rates[::10], losses[::10], strict=True)]
+    console.print(settings_table([("rate", "loss"), *rows]))
+    console.print(f"take --learning-rate {best:.1e}: the loss falls fastest there", highlight=False)
+
+
+def new_plan(data, run, chosen, names, places, overwrite):
+    """The plan of a new run, saved in its cleared folder."""
+    from unetpp.data.dataset import find_samples, read_class_names
+    from unetpp.training.options import Options
+    from unetpp.training.plan import make_plan
+    from unetpp.training.planfile import save_plan
+
+    if run.exists() and not run.is_dir():
+        raise OutputError("this is a file, not a folder", where=run, mend="choose another --out")
+    if run.is_dir() and any(run.iterdir()) and not overwrite:
+        raise OutputError(
+            "the folder is not empty", where=run, mend="give --resume, --overwrite or another --out"
+        )
+    plan = make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
+    for name in RUN_FILES if run.is_dir() else ():
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    run.mkdir(parents=True, exist_ok=True)
+    save_plan(plan, run)
+    return plan
+
+
+def resumed_plan(run, chosen):
+    """The plan of a run that is there already; only its length may be changed."""
+    from dataclasses import replace
+
+    from unetpp.training.planfile import load_plan
+
+    fixed = sorted(set(chosen) - {"budget", "epochs"})
+    if fixed:
+        option = fixed[0].replace("_", "-")
+        raise SettingError(
+            f"--{option} cannot change when a run is resumed", mend="leave it out, or start anew"
+        )
+    plan = load_plan(run)
+    return replace(plan, options=replace(plan.options, **chosen))
+
+
+def show_plan(plan) -> None:
+    """What the run is decided by, and why."""
+    from unetpp.training.plan import rows
+
+    console.print(settings_table(rows(plan)))
+    if plan.classes[-1].startswith("class_"):
+        console.print("the classes have no names: give --classes, or a file classes.txt in DATA, one a line")
+
+
+def plan_run(data: Path, chosen: dict, output: Path | None, *, names, places, overwrite: bool) -> None:
+    """Show a plan, and write it to a file, without training."""
+    from unetpp.data.dataset import find_samples, read_class_names
+    from unetpp.training.options import Options
+    from unetpp.training.plan import make_plan
+    from unetpp.training.planfile import write_plan
+
+    if output and output.exists() and not overwrite:
+        raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
+    with console.status("looking at the data ..."):
+        plan = make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
+    show_plan(plan)
+    if output:
+        write_plan(plan, output)
+        console.print(f"next: unetpp train {data} --out RUN --plan {output}", highlight=False)
