@@ -85,20 +85,44 @@ def test_two_runs_are_equal_bit_for_bit(samples, tmp_path):
     assert same(state(tmp_path / "one")[1], state(tmp_path / "two")[1])
 
 
+INTERRUPTED = """
+import os, sys
+from pathlib import Path
+from unetpp.training import fit
+from unetpp.training.planfile import load_plan
+from unetpp.training.schedule import Budget
+
+
+class Report:
+    def step(self, budget, loss):
+        if budget.taken == 14 and not resumed:
+            os.kill(os.getpid(), int(sys.argv[2]))
+
+    def warn(self, line): pass
+    def epoch(self, row): pass
+
+
+run = Path(sys.argv[1])
+for resumed in (False, True):
+    try:
+        fit.train(load_plan(run), run, Budget(), report=Report(), resume=resumed)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_usable_and_goes_on_to_the_same_weights(samples, tmp_path, number):
     for name in ("whole", "cut"):
         planned(samples, tmp_path / name)
-    plan = planned(samples, tmp_path / "cut")
-    fit.train(plan, tmp_path / "whole", Budget(), report=Watcher())
-    watcher = Watcher(at=14, act=lambda: signal.raise_signal(number))
-    with pytest.raises(KeyboardInterrupt):
-        fit.train(plan, tmp_path / "cut", Budget(), report=watcher)
-    assert load_model(tmp_path / "cut")[1].count_params() > 0
-    assert state(tmp_path / "cut")[0].steps == 14
-    watcher = Watcher()
-    fit.train(plan, tmp_path / "cut", Budget(), report=watcher, resume=True)
-    assert same(state(tmp_path / "whole")[1], state(tmp_path / "cut")[1])
+    fit.train(load_plan(tmp_path / "whole"), tmp_path / "whole", Budget(), report=Watcher())
+    command = [sys.executable, "-c", INTERRUPTED, tmp_path / "cut", str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == "interrupted\n"
+    progress, arrays = state(tmp_path / "cut")
+    assert [row["epoch"] for row in progress.history] == [1, 2, 3, 4]
+    assert same(state(tmp_path / "whole")[1], arrays)
 
 
 def test_a_run_that_diverges_goes_back_and_on_with_half_the_rate(samples, tmp_path, monkeypatch):
@@ -107,9 +131,9 @@ def test_a_run_that_diverges_goes_back_and_on_with_half_the_rate(samples, tmp_pa
     class Poison(fit.Batches):
         """Gives one batch of nothing, once, in the second epoch."""
 
-        def __getitem__(self, step):
-            images, masks = super().__getitem__(step)
-            if self.first + step == 15 and not poisoned:
+        def draw(self, step):
+            images, masks = super().draw(step)
+            if step == 15 and not poisoned:
                 poisoned.append(step)
                 images = images * np.nan
             return images, masks

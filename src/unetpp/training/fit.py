@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,8 @@ from unetpp.training.trackers import tensorboard, tracking
 PASSES, LEAST_STEPS = 2, 10
 # Batches by which the averaged weights' statistics are measured before each validation.
 STATISTICS = 10
+# Threads that draw crops, and the batches that are ready or drawn.
+THREADS, AHEAD = 2, 4
 # How often a run is taken back before it is given up.
 ROLLBACKS = 3
 # The share of the images that may turn out to be unreadable.
@@ -69,17 +72,24 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(self, sampler: Sampler, options: Options, steps: int):
-        # Threads draw crops while the network works.
-        super().__init__(workers=2, max_queue_size=8)
+        super().__init__()
         self.sampler, self.options, self.steps, self.first = sampler, options, steps, 0
+        # Threads draw the next batches while the network works; by their steps since the run began.
+        self.pool = ThreadPoolExecutor(THREADS)
+        self.ahead: dict[int, Future] = {}
 
     def __len__(self):
         return self.steps
 
     def __getitem__(self, step):
-        seed = (self.options.seed, self.first + step)
-        crops = [self.sampler(np.random.default_rng((*seed, k))) for k in range(self.options.batch)]
-        images, masks = zip(*crops, strict=True)
+        now = self.first + step
+        self.ahead = {k: self.ahead.get(k) or self.pool.submit(self.draw, k) for k in range(now, now + AHEAD)}
+        return self.ahead[now].result()
+
+    def draw(self, step: int):
+        """The batch of a step, counted since the run began."""
+        seeds = [(self.options.seed, step, k) for k in range(self.options.batch)]
+        images, masks = zip(*(self.sampler(np.random.default_rng(seed)) for seed in seeds), strict=True)
         return np.stack(images), np.stack(masks).astype(np.int32)
 
 
