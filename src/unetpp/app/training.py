@@ -26,8 +26,14 @@ def start_run(
     from unetpp.training.schedule import Budget
 
     budget = Budget(seconds=plan.options.budget, started=started)
-    with TrainingProgress(console, plan.options.batch) as report:
-        bundle = fit.train(plan, run, budget, report=report, resume=resume, trackers=trackers)
+    try:
+        with TrainingProgress(console, plan.options.batch) as report:
+            bundle = fit.train(plan, run, budget, report=report, resume=resume, trackers=trackers)
+    except KeyboardInterrupt:
+        console.print(
+            f"go on with: unetpp train {data} --out {run} --resume", highlight=False, soft_wrap=True
+        )
+        raise
     best = bundle.origin["validation_at_working_size"]
     console.print(
         f"best mean IoU {best['mean_iou']:.3f}, at epoch {bundle.origin['epoch']}, on the held-out images"
