@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -35,9 +34,9 @@ from unetpp.model.recompute import recomputing
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
 from unetpp.training.average import Average
+from unetpp.training.batches import Batches, Continue
 from unetpp.training.callbacks import Follow, Report, Validate
 from unetpp.training.checkpoints import Progress, load_checkpoint
-from unetpp.training.options import Options
 from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
@@ -47,62 +46,12 @@ from unetpp.training.trackers import tensorboard, tracking
 PASSES, LEAST_STEPS = 2, 10
 # Batches by which the averaged weights' statistics are measured before each validation.
 STATISTICS = 10
-# Threads that draw crops, and the batches that are ready or drawn.
-THREADS, AHEAD = 2, 4
 # How often a run is taken back before it is given up.
 ROLLBACKS = 3
 # The share of the images that may turn out to be unreadable.
 UNREADABLE = 0.01
 # Held-out images drawn for the eye when a run ends.
 PICTURES = 12
-
-
-class Batches(keras.utils.PyDataset):
-    """Augmented crops, batch after batch, the same for the same seed and step.
-
-    Gives images (batch, patch, patch, C) float32, normalised, and masks (batch, patch, patch) int32.
-
-    Args:
-        sampler: draws the crops.
-        options: of the run.
-        steps: batches an epoch.
-
-    Attributes:
-        first: steps that were done before this epoch.
-    """
-
-    def __init__(self, sampler: Sampler, options: Options, steps: int):
-        super().__init__()
-        self.sampler, self.options, self.steps, self.first = sampler, options, steps, 0
-        # Threads draw the next batches while the network works; by their steps since the run began.
-        self.pool = ThreadPoolExecutor(THREADS)
-        self.ahead: dict[int, Future] = {}
-
-    def __len__(self):
-        return self.steps
-
-    def __getitem__(self, step):
-        now = self.first + step
-        self.ahead = {k: self.ahead.get(k) or self.pool.submit(self.draw, k) for k in range(now, now + AHEAD)}
-        return self.ahead[now].result()
-
-    def draw(self, step: int):
-        """The batch of a step, counted since the run began."""
-        seeds = [(self.options.seed, step, k) for k in range(self.options.batch)]
-        images, masks = zip(*(self.sampler(np.random.default_rng(seed)) for seed in seeds), strict=True)
-        return np.stack(images), np.stack(masks).astype(np.int32)
-
-
-class Continue(keras.callbacks.Callback):
-    """Other crops in each epoch, and the same again in a run that is resumed."""
-
-    def __init__(self, batches: Batches, progress: Progress):
-        super().__init__()
-        self.batches, self.progress = batches, progress
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Before the first crop of the epoch is drawn."""
-        self.batches.first = self.progress.steps
 
 
 def train(

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from unetpp.training import fit
+from unetpp.training.batches import Batches
 from unetpp.training.patches import Sampler
 from unetpp.training.plan import Plan
 
@@ -31,7 +32,7 @@ def find_rate(plan: Plan, *, step: Callable[[], None] = lambda: None, warn: Call
     keras.utils.set_random_seed(options.seed)
     _, pictures = fit.load_pictures(plan.train, plan, warn)
     sampler = Sampler(pictures, options.patch, focus=options.focus, strength=options.augmentation)
-    batches = fit.Batches(sampler, options, STEPS)
+    batches = Batches(sampler, options, STEPS)
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     with fit.precision(options.precision):
         model = fit.build(plan)
