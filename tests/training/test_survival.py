@@ -24,7 +24,7 @@ from unetpp.training.planfile import load_plan, save_plan
 from unetpp.training.schedule import Budget
 
 # All 20 take two minutes: UNETPP_KILLS=20.
-KILLS = int(os.environ.get("UNETPP_KILLS", "5"))
+KILLS = int(os.environ.get("UNETPP_KILLS", "3"))
 OPTIONS = {"filters": (4, 8), "patch": 32, "batch": 4, "precision": "float32", "learning_rate": 1e-2}
 
 
