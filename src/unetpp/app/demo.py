@@ -11,7 +11,14 @@ from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import OutputError
 
 TRAINING, TEST = 60, 12
-SETTINGS = {"filters": (8, 16, 32, 64), "patch": 128, "batch": 8, "long_side": 0, "learning_rate": 3e-3}
+SETTINGS = {
+    "filters": (8, 16, 32, 64),
+    "patch": 128,
+    "batch": 8,
+    "long_side": 0,
+    "learning_rate": 3e-3,
+    "augmentation": 0.0,
+}
 PLACES = {"images": None, "masks": None, "mask_suffix": None}
 
 
