@@ -39,20 +39,24 @@ def stock_keras(filters):
     return lambda: model.train_on_batch(x, y)
 
 
+def our_network(filters, low_memory=False):
+    """A network as `unetpp train` compiles it."""
+    from unetpp.training.network import build, precision
+    from unetpp.training.options import Options
+
+    plan = argparse.Namespace(
+        options=Options(filters=filters, learning_rate=1e-3, low_memory=low_memory),
+        classes=("a", "b", "c"),
+        class_weights=None,
+        normalization=argparse.Namespace(mean=(0.0,) * 3),
+    )
+    with precision("auto"):
+        return build(plan)
+
+
 def ours(low_memory=False):
     def prepare(filters):
-        from unetpp.training import fit
-        from unetpp.training.options import Options
-
-        options = Options(filters=filters, patch=SIDE, batch=BATCH, learning_rate=1e-3, low_memory=low_memory)
-        with fit.precision("auto"):
-            plan = argparse.Namespace(
-                options=options,
-                classes=("a", "b", "c"),
-                class_weights=None,
-                normalization=argparse.Namespace(mean=(0.0,) * 3),
-            )
-            model = fit.build(plan)
+        model = our_network(filters, low_memory)
         x, y = crops()
         return lambda: model.train_on_batch(x, y)
 
@@ -107,9 +111,11 @@ def measure(name: str, filters, out: Path) -> None:
     out.write_text(json.dumps({"seconds": seconds, "memory": peak_memory()}))
 
 
-def pipeline() -> None:
-    """Crops a second of one core."""
+def pipeline(filters) -> None:
+    """Crops a second of one core, and what share of its time training waits for them."""
     from unetpp.data.synthetic import draw
+    from unetpp.training.batches import Batches
+    from unetpp.training.options import Options
     from unetpp.training.patches import Picture, Sampler
 
     pictures = []
@@ -124,6 +130,27 @@ def pipeline() -> None:
     rate = count / (time.perf_counter() - begun)
     print(
         f"\nAugmented crops of {SIDE} x {SIDE}: {rate:.0f} a second and core; 8 cores deliver about {8 * rate:.0f}."
+    )
+
+    waits: list[float] = []
+
+    class Timed(Batches):
+        """Notes how long each batch is waited for."""
+
+        def __getitem__(self, step):
+            begun = time.perf_counter()
+            batch = super().__getitem__(step)
+            waits.append(time.perf_counter() - begun)
+            return batch
+
+    batches, model = Timed(sampler, Options(batch=8), 20), our_network(filters)
+    model.fit(batches, epochs=1, shuffle=False, verbose=0)
+    waits.clear()
+    begun = time.perf_counter()
+    model.fit(batches, epochs=1, shuffle=False, verbose=0)
+    share = sum(waits) / (time.perf_counter() - begun)
+    print(
+        f"Training with {batches.options.batch} crops a step waits for them {100 * share:.1f} % of the time."
     )
 
 
@@ -171,7 +198,8 @@ def main() -> None:
             continue
         memory = max(result["memory"] for result in found) / 1e6
         print(f"| {name} | {base / median(found):.2f} | {median(found) / BATCH:.3f} | {memory:.0f} |")
-    pipeline()
+    os.environ.update(environment)
+    pipeline(filters)
 
 
 def median(results: list[dict]) -> float:

@@ -11,7 +11,18 @@ import unetpp
 
 PACKAGE = Path(unetpp.__file__).parent
 # Top to bottom: a room imports from rooms above it and from itself.
-ROOMS = ["errors", "data", "analysis", "model", "bundle", "export", "inference", "training", "app"]
+ROOMS = [
+    "errors",
+    "data",
+    "analysis",
+    "model",
+    "bundle",
+    "export",
+    "inference",
+    "training",
+    "app",
+    "__main__",
+]
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 KERAS_ROOMS = {"model", "export", "training"}
 

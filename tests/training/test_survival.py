@@ -131,8 +131,8 @@ def test_a_run_that_diverges_goes_back_and_on_with_half_the_rate(samples, tmp_pa
     class Poison(fit.Batches):
         """Gives one batch of nothing, once, in the second epoch."""
 
-        def draw(self, step):
-            images, masks = super().draw(step)
+        def draw(self, step, *own):
+            images, masks = super().draw(step, *own)
             if step == 15 and not poisoned:
                 poisoned.append(step)
                 images = images * np.nan

@@ -41,14 +41,17 @@ def cli():
     multiple=True,
     help="Log there too; may be repeated.",
 )
+@click.option(
+    "--job", metavar="JOB", help="Be a process of a job: auto (SLURM), or HOST:PORT,PROCESSES,PROCESS."
+)
 @training_options
 @data_options
-def train(data, run, classes, resume, overwrite, trackers, chosen, **places):
+def train(data, run, classes, resume, overwrite, trackers, job, chosen, **places):
     """Train on DATA: a folder with images/ and masks/ paired by name, or both side by side."""
     started = time.monotonic()
     from unetpp.app import training
 
-    options = {"places": places, "resume": resume, "overwrite": overwrite, "trackers": trackers}
+    options = {"places": places, "resume": resume, "overwrite": overwrite, "trackers": trackers, "job": job}
     training.start_runs(data, run, chosen, names=class_names(classes), started=started, **options)
 
 

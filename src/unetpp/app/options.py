@@ -112,6 +112,7 @@ def training_options(command):
         click.option("--patch", type=click.IntRange(1), help="Pixels of a crop's side."),
         click.option("--batch", type=click.IntRange(1), help="Crops a step."),
         click.option("--accumulate", type=click.IntRange(1), help="Steps a change of weights.  [default: 1]"),
+        click.option("--devices", type=click.IntRange(1), help="How many share a batch; needs JAX."),
         click.option("--low-memory", is_flag=True, default=None, help="Compute twice instead of keeping."),
         click.option("--focus", type=float, help="Share of crops on a class.  [default: 0.67]"),
         click.option("--augmentation", type=float, help="Strength; 0: flips alone.  [default: 1]"),

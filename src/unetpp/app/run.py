@@ -4,7 +4,7 @@ import importlib.util
 import json
 import os
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from unetpp.errors import InstallError, OutputError
 
 console = Console()
 errors = Console(stderr=True)
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def run_evaluation(
@@ -193,9 +194,12 @@ def open_models(paths: list[Path], **options):
     return open_predictors(paths, **options)
 
 
-def import_training():
-    """The training room, on a backend that is installed."""
-    choose_backend()
+def import_training(*, several=False):
+    """The training room, on a backend that is installed; for several devices on JAX."""
+    choose_backend(("jax",) if several else BACKENDS)
+    # TensorBoard's events are written by TensorFlow on any backend.
+    with native_errors_hidden(), suppress(ImportError):
+        importlib.import_module("tensorflow")
     try:
         from unetpp.training import fit
     except ImportError as error:
@@ -203,9 +207,9 @@ def import_training():
     return fit
 
 
-def choose_backend() -> None:
-    """Keras on the first installed of TensorFlow, JAX and PyTorch, unless KERAS_BACKEND says which."""
-    found = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
+def choose_backend(backends=BACKENDS) -> None:
+    """Keras on the first installed of some backends, unless KERAS_BACKEND says which."""
+    found = [name for name in backends if importlib.util.find_spec(name)]
     if found and importlib.util.find_spec("keras"):
         os.environ.setdefault("KERAS_BACKEND", found[0])
         try:

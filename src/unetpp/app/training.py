@@ -2,27 +2,38 @@
 
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
 from unetpp.app.run import console, errors, import_training
-from unetpp.errors import OutputError, SettingError
+from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
 
 # What a run leaves in its folder; nothing else there is ever removed.
 RUN_FILES = ("model", "plan.json", "split.json", "history.csv", "events", "checkpoints", "validation")
+# What may be decided anew when a run is resumed.
+MAY_CHANGE = {"budget", "epochs", "devices"}
 
 
 def start_run(
-    data: Path, run: Path, chosen: dict, *, names, places, resume, overwrite, started, trackers=()
+    data: Path, run: Path, chosen: dict, *, names, places, resume, overwrite, started, trackers=(), job=None
 ) -> None:
     """Plan and train, or go on with a run."""
     budget_seconds = chosen.get("budget")
     if budget_seconds and chosen.get("epochs"):
         raise SettingError("--budget and --epochs exclude each other", mend="give one of them")
+    if chosen.get("devices", 1) > 1:
+        import_training(several=True).devices.find(chosen["devices"])
+    plan_anew = partial(new_plan, data, run, chosen, names, places, overwrite)
     with console.status("looking at the data ..."):
-        plan = resumed_plan(run, chosen) if resume else new_plan(data, run, chosen, names, places, overwrite)
+        if resume:
+            plan = resumed_plan(run, chosen)
+        elif job:
+            plan = job_plan(run, plan_anew)
+        else:
+            plan = plan_anew()
     show_plan(plan)
-    fit = import_training()
+    fit = import_training(several=plan.options.devices > 1)
     from unetpp.training.schedule import Budget
 
     budget = Budget(seconds=plan.options.budget, started=started)
@@ -44,8 +55,39 @@ def start_run(
     console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False)
 
 
+def join_job(job: str, chosen: dict) -> dict:
+    """The options with all the job's devices; only its first process speaks."""
+    import_training(several=True)
+    from unetpp.training import devices
+
+    devices.join(job)
+    console.quiet = devices.place()[0] > 0
+    count = devices.count()
+    if chosen.get("devices", count) != count:
+        raise SettingError(f"--devices {chosen['devices']}: the job has {count}", mend="leave --devices out")
+    return {**chosen, "devices": count}
+
+
+def job_plan(run: Path, plan_anew):
+    """The plan that the job's first process makes and saves."""
+    from unetpp.training import devices
+    from unetpp.training.planfile import load_plan
+
+    first, plan, failure = devices.place()[0] == 0, None, None
+    try:
+        plan = plan_anew() if first else None
+    except UnetppError as error:
+        failure = error
+    # The others wait here until the plan lies in the run folder.
+    if any(devices.agree(failure is not None)):
+        raise failure or TrainingError("the job's first process has ended", mend="see what it says")
+    return plan or load_plan(run)
+
+
 def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> None:
     """A run; or of a cross-validation all folds, each in a folder of its own, and their scores."""
+    if options["job"]:
+        chosen = join_job(options["job"], chosen)
     if "folds" not in chosen or "fold" in chosen:
         start_run(data, run, chosen, started=started, **options)
         return
@@ -59,7 +101,7 @@ def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> No
         # Of an interrupted cross-validation, the folds that were not begun are begun.
         resume = options["resume"] and (folder / "plan.json").exists()
         fixed = {} if resume else {"fold": fold}
-        given = {k: v for k, v in chosen.items() if k in ("budget", "epochs")} if resume else chosen
+        given = {k: v for k, v in chosen.items() if k in MAY_CHANGE} if resume else chosen
         start_run(data, folder, given | fixed, started=time.monotonic(), **{**options, "resume": resume})
         scores[f"fold {fold}"] = read_bundle(folder).origin["validation_at_working_size"]
     console.print(comparison(scores))
@@ -107,12 +149,12 @@ def new_plan(data, run, chosen, names, places, overwrite):
 
 
 def resumed_plan(run, chosen):
-    """The plan of a run that is there already; only its length may be changed."""
+    """The plan of a run that is there already; only its length and devices may be changed."""
     from dataclasses import replace
 
     from unetpp.training.planfile import load_plan
 
-    fixed = sorted(set(chosen) - {"budget", "epochs"})
+    fixed = sorted(set(chosen) - MAY_CHANGE)
     if fixed:
         option = fixed[0].replace("_", "-")
         raise SettingError(

@@ -1,7 +1,6 @@
 """The moving average of a model's weights, which is validated and kept in place of the weights."""
 
 from collections.abc import Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import keras
@@ -19,6 +18,7 @@ class Average(keras.callbacks.Callback):
 
     Args:
         progress: of the run; its `average` and `steps` are kept here.
+        twin: a network like the one in training, which takes the averaged weights.
         batches: images by which batch normalisation's statistics are measured anew for the averaged weights;
             those that were gathered in training belong to other weights.
 
@@ -26,9 +26,9 @@ class Average(keras.callbacks.Callback):
     average and its statistics.
     """
 
-    def __init__(self, progress: "Progress", batches: Sequence[np.ndarray]):
+    def __init__(self, progress: "Progress", twin: keras.Model, batches: Sequence[np.ndarray]):
         super().__init__()
-        self.progress, self.batches = progress, batches
+        self.progress, self.twin, self.batches = progress, twin, batches
 
     def on_train_batch_end(self, batch, logs=None):
         """Follow the weights."""
@@ -43,17 +43,13 @@ class Average(keras.callbacks.Callback):
         for average, value in zip(progress.average, weights, strict=True):
             average += share * (value - average)
 
-    @contextmanager
-    def applied(self):
-        """The averaged weights and their statistics in the model within, its own again after."""
-        own = arrays(self.model.variables)
+    def applied(self) -> keras.Model:
+        """The twin, with the averaged weights and their statistics."""
+        assign(self.twin.variables, arrays(self.model.variables))
         if self.progress.average:
-            assign(self.model.trainable_variables, self.progress.average)
-            measure_statistics(self.model, self.batches)
-        try:
-            yield
-        finally:
-            assign(self.model.variables, own)
+            assign(self.twin.trainable_variables, self.progress.average)
+            measure_statistics(self.twin, self.batches)
+        return self.twin
 
 
 def measure_statistics(model, batches: Sequence[np.ndarray]) -> None:

@@ -1,5 +1,6 @@
 """Crops, batch after batch, drawn while the network works."""
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
@@ -10,7 +11,8 @@ from unetpp.training.options import Options
 from unetpp.training.patches import Sampler
 
 # Threads that draw crops, and the batches that are ready or drawn.
-THREADS, AHEAD = 2, 4
+THREADS = max(2, (os.cpu_count() or 1) // 2)
+AHEAD = THREADS + 2
 
 
 class Batches(keras.utils.PyDataset):
@@ -22,13 +24,16 @@ class Batches(keras.utils.PyDataset):
         sampler: draws the crops.
         options: of the run.
         steps: batches an epoch.
+        share: which of so many equal shares of each batch to give: (0, 2) for its first half.
 
     Attributes:
         first: steps that were done before this epoch.
     """
 
-    def __init__(self, sampler: Sampler, options: Options, steps: int):
+    def __init__(self, sampler: Sampler, options: Options, steps: int, *, share: tuple[int, int] = (0, 1)):
         super().__init__()
+        each = options.batch // share[1]
+        self.own = range(share[0] * each, (share[0] + 1) * each)
         self.sampler, self.options, self.steps, self.first = sampler, options, steps, 0
         # Threads draw the next batches while the network works; by their steps since the run began.
         self.pool = ThreadPoolExecutor(THREADS)
@@ -42,9 +47,14 @@ class Batches(keras.utils.PyDataset):
         self.ahead = {k: self.ahead.get(k) or self.pool.submit(self.draw, k) for k in range(now, now + AHEAD)}
         return self.ahead[now].result()
 
-    def draw(self, step: int):
-        """The batch of a step, counted since the run began."""
-        seeds = [(self.options.seed, step, k) for k in range(self.options.batch)]
+    def whole(self, steps: int) -> list[np.ndarray]:
+        """The images of the run's first batches, all shares together."""
+        everything = range(self.options.batch)
+        return [self.draw(step, everything)[0] for step in range(min(steps, self.steps))]
+
+    def draw(self, step: int, own: range | None = None):
+        """The batch of a step, counted since the run began; of its crops those that are `own`."""
+        seeds = [(self.options.seed, step, k) for k in own or self.own]
         images, masks = zip(*(self.sampler(np.random.default_rng(seed)) for seed in seeds), strict=True)
         return np.stack(images), np.stack(masks).astype(np.int32)
 

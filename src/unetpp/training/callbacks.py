@@ -18,6 +18,7 @@ from unetpp.inference.engine import keras_engine
 from unetpp.inference.predict import Predictor, to_labels
 from unetpp.training.average import Average
 from unetpp.training.checkpoints import Progress, save_checkpoint
+from unetpp.training.devices import agree, alone, place
 from unetpp.training.patches import Picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget, learning_rate
@@ -55,15 +56,15 @@ class Follow(keras.callbacks.Callback):
     def __init__(self, budget: Budget, peak: float, report: Report, stop: Callable[[], bool]):
         super().__init__()
         self.budget, self.peak, self.report, self.stop = budget, peak, report, stop
-        self.diverged = False
+        self.diverged, self.share = False, 0.0
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """The JAX trainer takes a new learning rate here only."""
-        self.on_train_batch_begin(0)
+    def on_train_begin(self, logs=None):
+        """Where the run stands."""
+        [self.share] = agree(self.budget.share)
 
     def on_train_batch_begin(self, batch, logs=None):
         """The rate of this step."""
-        self.model.optimizer.learning_rate = learning_rate(self.budget.share, self.peak)
+        self.model.optimizer.learning_rate = learning_rate(self.share, self.peak)
 
     def on_train_batch_end(self, batch, logs=None):
         """Count, show, and stop on time."""
@@ -74,7 +75,8 @@ class Follow(keras.callbacks.Callback):
             return
         self.budget.taken += 1
         self.report.step(self.budget, loss)
-        if self.budget.share >= 1 or self.stop():
+        self.share, stop = agree(self.budget.share, self.stop())
+        if self.share >= 1 or stop:
             self.model.stop_training = True
 
 
@@ -107,17 +109,19 @@ class Validate(keras.callbacks.Callback):
         if self.follow.diverged:
             return
         begun, logs = time.monotonic(), {} if logs is None else logs
-        progress = self.progress
+        progress, first = self.progress, place()[0] == 0
         progress.epoch, progress.spent = progress.epoch + 1, self.budget.elapsed
-        with self.average.applied():
-            labels = self.labels = self.predict()
-            result = self.score(labels)
-            value = foreground_iou(result, self.plan.classes)
-            if value > progress.best or not self.best:
-                self.best = labels
-            if value > progress.best:
-                progress.best, progress.best_epoch = value, progress.epoch
-                save_bundle(self.run / "model", describe(self.plan, self.model, progress, result), self.model)
+        with alone():
+            model = self.average.applied()
+            labels = self.labels = self.predict(model)
+        result = self.score(labels)
+        value = foreground_iou(result, self.plan.classes)
+        if value > progress.best or not self.best:
+            self.best = labels
+        if value > progress.best:
+            progress.best, progress.best_epoch = value, progress.epoch
+            if first:
+                save_bundle(self.run / "model", describe(self.plan, model, progress, result), model)
         row = {
             "epoch": progress.epoch,
             "seconds": round(progress.spent, 1),
@@ -128,9 +132,10 @@ class Validate(keras.callbacks.Callback):
         # The TensorBoard callback reads the logs after this one.
         logs |= {f"val_{name}": row[name] for name in row if "iou" in name and row[name] is not None}
         progress.history.append(row)
-        write_history(progress.history, self.run / "history.csv")
         self.watch(result)
-        save_checkpoint(self.run / "checkpoints", self.model, progress)
+        if first:
+            write_history(progress.history, self.run / "history.csv")
+            save_checkpoint(self.run / "checkpoints", self.model, progress)
         self.report.epoch(row)
         # What the last validation will take, with room for a noisy machine the pictures and the graph.
         self.budget.reserve = 1.3 * (time.monotonic() - begun) + 10
@@ -147,13 +152,13 @@ class Validate(keras.callbacks.Callback):
                     "a lower --learning-rate, or --loss focal+tversky"
                 )
         patience = self.plan.options.patience
-        if patience and progress.epoch - progress.best_epoch >= patience:
+        if patience and any(agree(progress.epoch - progress.best_epoch >= patience)):
             self.report.warn(f"no gain in {patience} validations: the run ends")
             self.model.stop_training = True
 
-    def predict(self) -> list[np.ndarray]:
+    def predict(self, model) -> list[np.ndarray]:
         """Labels of every held-out picture, at working size."""
-        predictor = Predictor(keras_engine(self.model), self.plan.normalization)
+        predictor = Predictor(keras_engine(model), self.plan.normalization)
         return [to_labels(predictor.probabilities(picture.image)) for picture in self.pictures]
 
     def score(self, labels: list[np.ndarray]) -> dict:

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,18 @@ import keras
 import numpy as np
 
 from unetpp.analysis.overlay import draw_overlay, panel, to_display
-from unetpp.bundle import Bundle, load_model, read_bundle
+from unetpp.bundle import Bundle, read_bundle
 from unetpp.data.dataset import Sample
 from unetpp.data.images import as_float, read_image, write_png
 from unetpp.data.resample import resize_image
 from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, TrainingError, UnetppError
 from unetpp.export import add_graph
-from unetpp.model import losses
-from unetpp.model.recompute import recomputing
-from unetpp.model.unet import UNet
-from unetpp.model.unetpp import UNetPP
+from unetpp.training import devices
 from unetpp.training.average import Average
 from unetpp.training.batches import Batches, Continue
 from unetpp.training.callbacks import Follow, Report, Validate
 from unetpp.training.checkpoints import Progress, load_checkpoint
+from unetpp.training.network import build, precision
 from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
@@ -95,61 +93,88 @@ def train(
         # Until the first validation has been timed.
         budget.reserve = min(0.3 * budget.seconds, 10) + 0.05 * budget.seconds
     sampler = Sampler(pictures, options.patch, focus=options.focus, strength=options.augmentation)
-    batches = Batches(sampler, options, steps)
-    statistics = [batches[step][0] for step in range(min(STATISTICS, steps))]
-    labels: list[np.ndarray] = []
-    diverged = 0
+    batches = Batches(sampler, options, steps, share=devices.place())
+    first = devices.place()[0] == 0
     with (
         interruptible() as interrupted,
         precision(options.precision),
-        tracking(trackers, plan, run) as tracked,
+        tracking(trackers if first else (), plan, run) as tracked,
+        devices.spread(options.devices),
     ):
-        for rollbacks in range(ROLLBACKS + 1):
-            model, progress = start(plan, run, resume=resume or rollbacks > 0)
-            budget.spent, budget.taken = budget.spent if rollbacks else progress.spent, progress.steps
-            progress.rollbacks = diverged if rollbacks else progress.rollbacks
-            average = Average(progress, statistics)
-            rate = options.learning_rate * 0.5**progress.rollbacks
-            follow = Follow(budget, rate, report, interrupted)
-            validate = Validate(plan, held_out, run, average, progress, follow)
-            callbacks = [
-                Continue(batches, progress),
-                follow,
-                average,
-                validate,
-                *tensorboard(run / "events", held_out, validate),
-                *tracked,
-            ]
-            if budget.share < 1:
-                model.fit(
-                    batches,
-                    epochs=sys.maxsize,
-                    initial_epoch=progress.epoch,
-                    shuffle=False,
-                    callbacks=callbacks,
-                    verbose=0,
-                )
-            if not follow.diverged:
-                labels = validate.best
-                break
-            diverged = progress.rollbacks + 1
-            report.warn(
-                f"the loss is not a number at step {budget.taken}: back a checkpoint, at half the rate"
-            )
-        else:
-            raise TrainingError(
-                f"the loss was not a number {ROLLBACKS + 1} times",
-                where=run,
-                mend="start anew with a lower --learning-rate, --precision float32, or another --loss",
-            )
-    if interrupted():
+        labels = steadfast(
+            Sitting(plan, run, budget, report, held_out, batches, interrupted, tracked), resume
+        )
+    if any(devices.agree(interrupted())):
         raise KeyboardInterrupt
-    if labels:
+    if first and labels:
         draw_validation(plan, held_out, labels, run / "validation")
-    # Without what the graph is made by, Keras predicts.
-    with suppress(InstallError):
-        add_graph(run)
+    if first:
+        # Without what the graph is made by, Keras predicts.
+        with suppress(InstallError):
+            add_graph(run)
+    # The others read what the first has written.
+    devices.agree(0)
     return read_bundle(run)
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What one call of `train` works with."""
+
+    plan: Plan
+    run: Path
+    budget: Budget
+    report: Report
+    held_out: list[Picture]
+    batches: Batches
+    interrupted: Callable[[], bool]
+    tracked: Sequence[keras.callbacks.Callback]
+
+
+def steadfast(sitting: Sitting, resume: bool) -> list[np.ndarray]:
+    """Train until the budget is spent, going back a checkpoint whenever the loss is not a number.
+
+    Returns:
+        the best model's labels of the held-out pictures; none, if no validation of this sitting was the best.
+
+    Raises:
+        TrainingError: after too many such losses.
+    """
+    budget = sitting.budget
+    for attempt in range(ROLLBACKS + 1):
+        model, progress = start(sitting.plan, sitting.run, resume=resume or attempt > 0)
+        if attempt == 0:
+            budget.spent, before = progress.spent, progress.rollbacks
+        budget.taken, progress.rollbacks = progress.steps, before + attempt
+        follow, validate = sit(sitting, model, progress)
+        if not follow.diverged:
+            return validate.best
+        sitting.report.warn(
+            f"the loss is not a number at step {budget.taken}: back a checkpoint, at half the rate"
+        )
+    raise TrainingError(
+        f"the loss was not a number {ROLLBACKS + 1} times",
+        where=sitting.run,
+        mend="start anew with a lower --learning-rate, --precision float32, or another --loss",
+    )
+
+
+def sit(sitting: Sitting, model, progress: Progress) -> tuple[Follow, Validate]:
+    """Train from where `progress` stands to the budget's end, an interruption or a loss that is not a number."""
+    plan, run, budget = sitting.plan, sitting.run, sitting.budget
+    with devices.alone():
+        average = Average(progress, build(plan), sitting.batches.whole(STATISTICS))
+    rate = plan.options.learning_rate * 0.5**progress.rollbacks
+    follow = Follow(budget, rate, sitting.report, sitting.interrupted)
+    validate = Validate(plan, sitting.held_out, run, average, progress, follow)
+    callbacks = [Continue(sitting.batches, progress), follow, average, validate]
+    if devices.place()[0] == 0:
+        callbacks += [*tensorboard(run / "events", sitting.held_out, validate), *sitting.tracked]
+    if budget.share < 1:
+        # As many epochs as the budget holds.
+        options = {"epochs": sys.maxsize, "initial_epoch": progress.epoch, "shuffle": False, "verbose": 0}
+        model.fit(sitting.batches, callbacks=callbacks, **options)
+    return follow, validate
 
 
 def start(plan: Plan, run: Path, *, resume: bool):
@@ -164,7 +189,7 @@ def load_pictures(samples: Sequence[Sample], plan: Plan, warn: Callable[[str], N
     """Samples as the network sees them; single ones that cannot be read are named and left out.
 
     Returns:
-        (samples, pictures): tuples of those that can be read.
+        (samples, pictures): a tuple and a list of those that can be read.
 
     Raises:
         DatasetError: if more than 1 % cannot be read.
@@ -188,7 +213,8 @@ def load_pictures(samples: Sequence[Sample], plan: Plan, warn: Callable[[str], N
             where=failed[0].where,
             mend="mend them, or take them away and start anew",
         )
-    return tuple(zip(*found, strict=True))
+    kept, pictures = zip(*found, strict=True)
+    return kept, list(pictures)
 
 
 @contextmanager
@@ -209,55 +235,6 @@ def interruptible():
     finally:
         for which, handler in former.items():
             signal.signal(which, handler)
-
-
-def build(plan: Plan) -> UNetPP:
-    """The compiled network of a plan, with the weights of the model that it starts from."""
-    options = plan.options
-    network: Any = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
-    settings: dict[str, Any] = {"filters": options.filters, "deep_supervision": options.deep_supervision}
-    former: Any = None
-    if options.start:
-        bundle, former = load_model(Path(options.start))
-        settings = {k: v for k, v in bundle.settings.items() if k not in ("input_shape", "num_classes")}
-    network = recomputing(network) if options.low_memory else network
-    model = network((None, None, len(plan.normalization.mean)), len(plan.classes), **settings)
-    if former:
-        heads_too = bundle.classes == plan.classes
-        copy_weights(former, model, skip="" if heads_too else "head_")
-    # Without decay, AdamW is Adam.
-    optimizer = keras.optimizers.AdamW(
-        options.learning_rate,
-        weight_decay=options.weight_decay,
-        clipnorm=1.0,
-        gradient_accumulation_steps=options.accumulate if options.accumulate > 1 else None,
-    )
-    loss = losses.get(options.loss, class_weights=plan.class_weights)
-    model.compile(optimizer, loss=loss, metrics=[], head_weights=options.head_weights)
-    return model
-
-
-def copy_weights(source, model, *, skip: str = "") -> None:
-    """Give a model's layers the weights of another's of the same names, but for names that begin with `skip`."""
-    names = {layer.name for layer in source.layers}
-    for layer in model.layers:
-        if layer.weights and layer.name in names and not (skip and layer.name.startswith(skip)):
-            layer.set_weights(source.get_layer(layer.name).get_weights())
-
-
-@contextmanager
-def precision(name: str):
-    """Keras' dtype policy within; "auto" is bfloat16 where the processor has it, else float32."""
-    if name == "auto":
-        info = Path("/proc/cpuinfo")
-        flags = info.read_text(encoding="utf-8") if info.is_file() else ""
-        name = "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(previous)
 
 
 def draw_validation(plan: Plan, pictures, labels, folder: Path) -> None:

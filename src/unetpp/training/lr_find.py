@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from unetpp.training import fit
+from unetpp.training import fit, network
 from unetpp.training.batches import Batches
 from unetpp.training.patches import Sampler
 from unetpp.training.plan import Plan
@@ -34,8 +34,8 @@ def find_rate(plan: Plan, *, step: Callable[[], None] = lambda: None, warn: Call
     sampler = Sampler(pictures, options.patch, focus=options.focus, strength=options.augmentation)
     batches = Batches(sampler, options, STEPS)
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
-    with fit.precision(options.precision):
-        model = fit.build(plan)
+    with network.precision(options.precision):
+        model = network.build(plan)
         losses: list[float] = []
         for k, rate in enumerate(rates):
             model.optimizer.learning_rate = rate

@@ -26,6 +26,7 @@ class Options:
         patch: pixels of a training crop's side.
         batch: crops a step.
         accumulate: steps whose gradients are averaged before the weights move.
+        devices: how many share a batch.
         low_memory: compute activations again instead of keeping them.
         focus: the share of the crops that is centred on a pixel of a foreground class, each class alike.
         augmentation: how strongly crops differ from the images; 0 for flips and right angles alone.
@@ -58,6 +59,7 @@ class Options:
     patch: int = 0
     batch: int = 0
     accumulate: int = 1
+    devices: int = 1
     low_memory: bool = False
     focus: float = 0.67
     augmentation: float = 1.0
@@ -88,7 +90,8 @@ class Options:
             ),
             "long_side": self.long_side is not None and self.long_side < 0,
             "patch": self.patch < 0 or self.patch % self.multiple,
-            "batch": self.batch < 0,
+            "batch": self.batch < 0 or self.batch % max(self.devices, 1),
+            "devices": self.devices < 1,
             "accumulate": self.accumulate < 1,
             "focus": not 0 <= self.focus <= 1,
             "augmentation": not 0 <= self.augmentation <= 3,
@@ -102,8 +105,12 @@ class Options:
             "folds": self.folds < 0 or self.folds == 1,
             "fold": not 1 <= self.fold <= max(1, self.folds),
         }
+        hints = {
+            "patch": f"a multiple of {self.multiple}",
+            "batch": f"a multiple of {self.devices}, the devices",
+        }
         for name in (name for name, wrong in problems.items() if wrong):
-            hint = f"a multiple of {self.multiple}" if name == "patch" else "see `unetpp train --help`"
+            hint = hints.get(name, "see `unetpp train --help`")
             raise SettingError(f"--{name.replace('_', '-')} cannot be {getattr(self, name)!r}", mend=hint)
 
     @property

@@ -182,9 +182,12 @@ def decide_steps(options: Options, sizes: Sequence[tuple[int, int]], why: dict[s
     patch = options.patch or fitting
     why["crops"] = _why(options.patch) or ("the usual" if patch == PATCH else "as large as the images")
     room = psutil.virtual_memory().available / 2
-    most = max(1, int(room // step_memory(replace(options, patch=patch, batch=1))))
-    batch = options.batch or min(BATCH, most)
-    why["batch"] = _why(options.batch) or ("the usual" if batch == BATCH else "all that the memory holds")
+    most = max(1, int(room // step_memory(replace(options, patch=patch, batch=1, devices=1))))
+    devices = options.devices
+    batch = options.batch or max(1, min(BATCH, most) // devices) * devices
+    why["batch"] = _why(options.batch) or (
+        "the usual" if batch == BATCH else "all that the memory holds" if batch < BATCH else "one a device"
+    )
     why["length"] = _why(options.budget or options.epochs) or "give --budget for another"
     why["learning rate"] = _why(options.learning_rate) or "the usual; unetpp lr-find measures another"
     return replace(
@@ -249,6 +252,7 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
         ),
         "learning rate": (f"{options.learning_rate:g}, warm-up and cosine", ""),
         "length": (_length(options), ""),
+        "devices": (f"{options.devices}, data-parallel" if options.devices > 1 else "1", ""),
         "precision": (
             options.precision,
             "bfloat16 where the processor has it" if options.precision == "auto" else "",

@@ -1,0 +1,5 @@
+"""`python -m unetpp` is `unetpp`."""
+
+from unetpp.app.cli import main
+
+main()
