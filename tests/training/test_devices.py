@@ -163,7 +163,8 @@ def test_two_processes_that_form_a_job_train_like_one(samples, alone, tmp_path):
     processes = [begin(*command, "--job", f"127.0.0.1:{port},2,{k}") for k in range(2)]
     told = [end(process) for process in processes]
     assert "2, data-parallel" in told[0]
-    assert told[1] == ""
+    # Gloo, which carries their sums, says on its own that it is there.
+    assert not [line for line in told[1].splitlines() if not line.startswith("[Gloo]")]
     assert_same_run(alone / "one", tmp_path / "job")
 
 
