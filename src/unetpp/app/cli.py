@@ -14,6 +14,7 @@ from unetpp.app.options import (
     class_names,
     data_options,
     engine_options,
+    object_options,
     training_options,
 )
 from unetpp.errors import UnetppError
@@ -110,8 +111,14 @@ def evaluate(model, data, output, overwrite, engine, **places):
 )
 @click.option("--cluster", metavar="ADDRESS", help="Spread over a Dask cluster, such as tcp://host:8786.")
 @click.option("--workers", type=click.IntRange(1), help="Spread over so many processes on this machine.")
+@click.option(
+    "--objects", "measured", is_flag=True, help="Also measure objects: tables, as of unetpp measure."
+)
+@object_options
 @engine_options
-def predict(model, inputs, out, probabilities, uncertainty, overwrite, resume, ensemble, **options):
+def predict(
+    model, inputs, out, probabilities, uncertainty, overwrite, resume, ensemble, measured, objects, **options
+):
     """Find MODEL's classes in images: files, folders or globs. Stacks and slides of any size are read by region."""
     from unetpp.app import run as running
 
@@ -121,8 +128,25 @@ def predict(model, inputs, out, probabilities, uncertainty, overwrite, resume, e
         name for name, wanted in (("probabilities", probabilities), ("uncertainty", uncertainty)) if wanted
     ]
     existing = "overwrite" if overwrite else "skip" if resume else "refuse"
+    options["objects"] = objects if measured else None
     if running.run_prediction([model, *ensemble], inputs, out, extras=extras, existing=existing, **options):
         sys.exit(1)
+
+
+@cli.command()
+@click.argument("labels", nargs=-1, required=True, metavar="LABELS...")
+@click.option("--out", type=EXISTING, required=True, help="Folder for objects.csv and counts.csv.")
+@click.option("--images", type=EXISTING, help="Folder of the images, by name, for intensities.")
+@click.option("--classes", help="Names by label, such as background,blood_cell,bacteria.")
+@click.option("--model", type=EXISTING, help="The model that has the names.")
+@click.option("--overwrite", is_flag=True, help="Replace tables that exist.")
+@object_options
+def measure(labels, out, images, classes, model, overwrite, objects):
+    """Count and measure the objects of label images: a row each, and a row an image and class."""
+    from unetpp.app import measuring
+
+    options = {"images": images, "classes": class_names(classes), "model": model, "overwrite": overwrite}
+    measuring.measure_labels(labels, out, objects=objects, **options)
 
 
 @cli.command()

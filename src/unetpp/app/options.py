@@ -57,6 +57,11 @@ def data_options(command):
         click.option("--masks", type=EXISTING, help="Folder of the masks, if not DATA/masks."),
         click.option("--mask-suffix", help="What a mask's name has beyond its image's, such as _mask."),
     ]
+    return with_options(command, options)
+
+
+def with_options(command, options):
+    """A command with some options, shown in their order."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -85,9 +90,36 @@ def engine_options(command):
     def gathered(*arguments, **values):
         return command(*arguments, engine={name: values.pop(name) for name in names}, **values)
 
-    for option in reversed(options):
-        gathered = option(gathered)
-    return gathered
+    return with_options(gathered, options)
+
+
+def object_options(command):
+    """The options that say what an object is and what is written of it, gathered as `objects`."""
+    options = [
+        click.option("--split", multiple=True, metavar="CLASS", help="Round: split where they touch."),
+        click.option(
+            "--thin", multiple=True, metavar="CLASS", help="Filaments: follow over crossings and gaps."
+        ),
+        click.option("--smallest", type=int, default=0, help="Leave out objects of fewer pixels."),
+        click.option("--drop-border", is_flag=True, help="Leave out objects that touch the border."),
+        click.option("--pixel-size", type=float, help="Micrometres; adds columns in micrometres."),
+        click.option("--table", type=click.Choice(["csv", "parquet"]), default="csv", help="[default: csv]"),
+        click.option("--instances", is_flag=True, help="Also label images with each object's number."),
+        click.option(
+            "--outlines",
+            "formats",
+            type=click.Choice(["geojson", "roi", "coco"]),
+            multiple=True,
+            help="Also outlines for QuPath, ImageJ, or COCO; may be repeated.",
+        ),
+    ]
+    names = ("split", "thin", "smallest", "drop_border", "pixel_size", "table", "instances", "formats")
+
+    @functools.wraps(command)
+    def gathered(*arguments, **values):
+        return command(*arguments, objects={name: values.pop(name) for name in names}, **values)
+
+    return with_options(gathered, options)
 
 
 def training_options(command):
@@ -153,9 +185,7 @@ def training_options(command):
             chosen = {**read_options(plan_file), **chosen}
         return command(*arguments, chosen=chosen, **values)
 
-    for option in reversed(options):
-        gathered = option(gathered)
-    return gathered
+    return with_options(gathered, options)
 
 
 def class_names(text: str | None) -> tuple[str, ...] | None:

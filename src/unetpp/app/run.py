@@ -51,6 +51,7 @@ def run_prediction(
     engine=None,
     cluster=None,
     workers=None,
+    objects=None,
 ) -> bool:
     """Predict, and say what failed; True if anything did."""
     from unetpp.inference.folder import Folder, threads
@@ -76,6 +77,10 @@ def run_prediction(
     console.print(f"{written} of {len(folder.outputs)} images written to {out}", highlight=False)
     for failure in failures:
         errors.print(f"unetpp: {failure}", style="red", highlight=False, soft_wrap=True, markup=False)
+    if objects:
+        from unetpp.app.measuring import measure_prediction
+
+        measure_prediction(jobs, bundle.classes, out, overwrite=existing != "refuse", objects=objects)
     return bool(failures)
 
 

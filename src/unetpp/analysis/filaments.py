@@ -1,0 +1,160 @@
+"""Thin objects, followed along their skeletons through crossings and gaps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from skimage.morphology import skeletonize
+from skimage.segmentation import watershed
+
+EIGHT = np.ones((3, 3), int)
+# A filament goes on where it turns by less than so much; its direction is that of its last pixels, so many more than
+# it is wide.
+TURN, REACH = np.deg2rad(50), 8
+# A gap is bridged up to so many times the width of the ends.
+GAP = 2.0
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a piece of skeleton ends.
+
+    Attributes:
+        piece: its number.
+        place: row and column.
+        direction: away from the piece, of length 1.
+        knot: the crossing that it ends at, or 0.
+        width: of the mask there.
+    """
+
+    piece: int
+    place: np.ndarray
+    direction: np.ndarray
+    knot: int
+    width: float
+
+
+def follow(mask: np.ndarray) -> np.ndarray:
+    """Number filaments: through a crossing each goes straight on, over a short gap it goes on too.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (H, W) int32, 0 outside the mask. Parts of a filament on both sides of a gap share their number.
+    """
+    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    pieces, knots = skeleton_pieces(mask, distance)
+    ends = find_ends(pieces, knots, distance)
+    parent = np.arange(pieces.max() + 1)
+    used: set[int] = set()
+    for _, i, j in sorted(joints(ends)):
+        if i not in used and j not in used:
+            used |= {i, j}
+            a, b = parent[ends[i].piece], parent[ends[j].piece]
+            parent[parent == max(a, b)] = min(a, b)
+    # Every pixel belongs to the piece that it is nearest to within the mask.
+    grown = watershed(np.zeros(mask.shape, np.uint8), pieces, mask=mask, connectivity=2)
+    return parent[grown].astype(np.int32)
+
+
+def skeleton_pieces(mask: np.ndarray, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The skeleton cut at its crossings: numbered pieces, and numbered crossings, (H, W) each.
+
+    The short bridge between the two forks of a shallow crossing belongs to it; short spurs are left out.
+    """
+    skeleton = skeletonize(mask)
+    crowd = ndimage.convolve(skeleton.astype(np.uint8), EIGHT.astype(np.uint8), mode="constant")
+    forks = skeleton & (crowd > 3)
+    pieces, _ = ndimage.label(skeleton & ~forks, EIGHT)
+    knots, _ = ndimage.label(forks, EIGHT)
+    touching = touched_knots(pieces, knots)
+    lengths = np.bincount(pieces.ravel())
+    widths = ndimage.maximum(distance, knots, np.arange(knots.max() + 1))
+    alone = np.array([len(around) == 0 for around in touching])
+    for piece, around in enumerate(touching):
+        if piece == 0 or alone[piece]:
+            continue
+        width = max(widths[k] for k in around)
+        if len(around) > 1 and lengths[piece] <= 3 * width:
+            forks |= pieces == piece
+        elif len(around) == 1 and lengths[piece] <= width:
+            pieces[pieces == piece] = 0
+    pieces, _ = ndimage.label((pieces > 0) & ~forks, EIGHT)
+    knots, _ = ndimage.label(forks, EIGHT)
+    return keep_seen(mask, pieces, skeleton), knots
+
+
+def keep_seen(mask, pieces, skeleton) -> np.ndarray:
+    """Give each region of the mask that has lost all its pieces its whole skeleton back, as one piece."""
+    regions, count = ndimage.label(mask, EIGHT)
+    lost = np.ones(count + 1, bool)
+    lost[regions[pieces > 0]] = False
+    lost[0] = False
+    back = np.where(skeleton & lost[regions], regions, 0)
+    return np.where(back, back + pieces.max(), pieces)
+
+
+def touched_knots(pieces: np.ndarray, knots: np.ndarray) -> list[set[int]]:
+    """The crossings next to each piece."""
+    touched: list[set[int]] = [set() for _ in range(pieces.max() + 1)]
+    near = ndimage.grey_dilation(knots, footprint=EIGHT)
+    here = (pieces > 0) & (near > 0)
+    for piece, knot in zip(pieces[here].tolist(), near[here].tolist(), strict=True):
+        touched[piece].add(knot)
+    return touched
+
+
+def find_ends(pieces: np.ndarray, knots: np.ndarray, distance: np.ndarray) -> list[End]:
+    """The ends of all pieces."""
+    some = pieces > 0
+    crowd = ndimage.convolve(some.astype(np.uint8), EIGHT.astype(np.uint8), mode="constant")
+    near = ndimage.grey_dilation(knots, footprint=EIGHT)
+    places = np.argwhere(some)
+    if not len(places):
+        return []
+    numbers = pieces[some]
+    tree = cKDTree(places)
+    ends = []
+    for row, column in np.argwhere(some & (crowd <= 2)):
+        place, piece = np.array([row, column]), pieces[row, column]
+        reach = REACH + 2 * distance[row, column]
+        around = [k for k in tree.query_ball_point(place, reach) if numbers[k] == piece]
+        width = 2 * distance[tuple(places[around].T)].max()
+        away = place - places[around].mean(0)
+        norm = np.hypot(*away)
+        if norm > 0:
+            ends.append(End(int(piece), place, away / norm, int(near[row, column]), float(width)))
+    return ends
+
+
+def joints(ends: list[End]) -> Iterator[tuple[float, int, int]]:
+    """Pairs of ends that may belong together, with what speaks against it."""
+    if not ends:
+        return
+    reach = 2 * REACH + GAP * max(end.width for end in ends)
+    tree = cKDTree([end.place for end in ends])
+    alone = {end.knot: 0 for end in ends}
+    for end in ends:
+        alone[end.knot] += 1
+    for i, j in tree.query_pairs(reach):
+        a, b = ends[i], ends[j]
+        if a.piece == b.piece:
+            continue
+        turn = angle(a.direction, -b.direction)
+        if a.knot and a.knot == b.knot:
+            if turn < TURN or alone[a.knot] == 2:
+                yield turn, i, j
+        elif not a.knot and not b.knot:
+            across = b.place - a.place
+            length = float(np.hypot(*across))
+            bend = max(angle(a.direction, across / length), angle(-b.direction, across / length))
+            if length <= GAP * min(a.width, b.width) and max(turn, bend) < TURN:
+                yield turn + bend, i, j
+
+
+def angle(one: np.ndarray, other: np.ndarray) -> float:
+    """Between two directions of length 1, in radians."""
+    return float(np.arccos(np.clip(one @ other, -1, 1)))

@@ -1,0 +1,154 @@
+"""Objects as outlines for other programs: QuPath's GeoJSON, ImageJ's ROI sets, COCO."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from skimage.measure import find_contours
+
+from unetpp.analysis.overlay import PALETTE
+from unetpp.data.images import atomic_path
+from unetpp.errors import InstallError
+
+FORMATS = ("geojson", "roi", "coco")
+
+
+@dataclass(frozen=True)
+class Outline:
+    """An object's outline.
+
+    Attributes:
+        number: of the object.
+        index: of its class.
+        area: in pixels.
+        box: left, top, width, height.
+        rings: of each of its parts, (n, 2) x and y, closed; 0 is the outer edge of the first pixel.
+    """
+
+    number: int
+    index: int
+    area: int
+    box: tuple[int, int, int, int]
+    rings: tuple[np.ndarray, ...]
+
+
+def outlines(numbers: np.ndarray, classes: np.ndarray, *, top: int = 0, first: int = 0) -> Iterator[Outline]:
+    """The outlines of all objects, holes left out.
+
+    Args:
+        numbers: (H, W) ints, 0 where there is no object.
+        classes: (n + 1,) the class of each number.
+        top: the image's row that `numbers` begins with.
+        first: what is added to each number.
+    """
+    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
+        if box is None:
+            continue
+        mask = numbers[box] == number
+        filled = ndimage.binary_fill_holes(mask)
+        offset = (box[1].start + 0.5 - 1, box[0].start + 0.5 - 1 + top)
+        # Halfway between pixels' middles; the padding closes what the box cuts.
+        rings = tuple(
+            ring[:, ::-1] + offset for ring in find_contours(np.pad(filled, 1).astype(np.uint8), 0.5)
+        )
+        height, width = mask.shape
+        place = (box[1].start, box[0].start + top, width, height)
+        yield Outline(number + first, int(classes[number]), int(mask.sum()), place, rings)
+
+
+def write_geojson(path: Path, found: Sequence[Outline], names: Sequence[str]) -> None:
+    """Write outlines as QuPath reads them: File, Import objects."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {
+                "type": "MultiPolygon",
+                "coordinates": [[ring.round(2).tolist()] for ring in o.rings],
+            },
+            "properties": {
+                "objectType": "annotation",
+                "name": str(o.number),
+                "classification": {"name": names[o.index], "color": list(colour(o.index))},
+            },
+        }
+        for o in found
+    ]
+    _write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> None:
+    """Write outlines as an ImageJ ROI set, a ZIP file: File, Open, with the ROI manager."""
+    try:
+        import roifile
+    except ImportError as error:
+        raise InstallError("roifile is not installed", mend='run: pip install "unetpp[objects]"') from error
+    rois = []
+    for o in found:
+        for k, ring in enumerate(o.rings):
+            roi = roifile.ImagejRoi.frompoints(
+                ring[:-1], name=f"{names[o.index]}-{o.number}" + (f".{k}" if k else "")
+            )
+            roi.roitype = roifile.ROI_TYPE.POLYGON
+            roi.stroke_color = bytes([255, *colour(o.index)])
+            rois.append(roi)
+    with atomic_path(path) as temporary:
+        # By the name, roifile chooses between one ROI and a set.
+        named = temporary.with_name(temporary.name + ".zip")
+        if rois:
+            roifile.roiwrite(named, rois, mode="w")
+        else:
+            import zipfile
+
+            zipfile.ZipFile(named, "w").close()
+        named.replace(temporary)
+
+
+class Coco:
+    """Outlines of many images, gathered for one COCO file.
+
+    Args:
+        names: of the classes, by index.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        categories = [{"id": k, "name": name} for k, name in enumerate(names) if k]
+        self.content: dict[str, list[dict[str, Any]]] = {
+            "images": [],
+            "annotations": [],
+            "categories": categories,
+        }
+
+    def add(self, name: str, size: tuple[int, int], found: Sequence[Outline]) -> None:
+        """Add an image of a size (height, width) and its objects."""
+        image, annotations = len(self.content["images"]) + 1, self.content["annotations"]
+        self.content["images"].append({"id": image, "file_name": name, "height": size[0], "width": size[1]})
+        for o in found:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image,
+                    "category_id": o.index,
+                    "bbox": list(o.box),
+                    "area": o.area,
+                    "segmentation": [ring[:-1].round(2).ravel().tolist() for ring in o.rings],
+                    "iscrowd": 0,
+                }
+            )
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        _write_json(path, self.content)
+
+
+def colour(index: int) -> tuple[int, int, int]:
+    """The palette's colour of a class."""
+    return PALETTE[(index - 1) % (len(PALETTE) - 1) + 1]
+
+
+def _write_json(path: Path, content: dict) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")

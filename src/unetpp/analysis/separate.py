@@ -1,0 +1,148 @@
+"""A label image to objects: every pixel the number of the object that it belongs to."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+from skimage.measure import label
+from skimage.morphology import local_maxima
+from skimage.segmentation import watershed
+
+from unetpp.analysis.filaments import follow
+from unetpp.errors import SettingError
+
+# Round objects are taken apart where the neck between them is narrower than this share of the narrower one, by more
+# than what the grid of pixels adds or takes.
+NECK, GRID = 0.85, 0.75
+
+
+def separate(
+    labels: np.ndarray,
+    *,
+    split: Sequence[int] = (),
+    thin: Sequence[int] = (),
+    probabilities: np.ndarray | None = None,
+    smallest: int = 0,
+    drop_border: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Number the objects of each class: regions that are connected, also over corners.
+
+    Args:
+        labels: (H, W) class indices, 0 = background.
+        split: classes of round objects, which are taken apart where they touch.
+        thin: classes of filaments, which are followed through crossings and gaps.
+        probabilities: (H, W, classes); where they dip, objects of `split` come apart more easily.
+        smallest: objects of fewer pixels are left out.
+        drop_border: leave out objects that touch the image's border.
+
+    Returns:
+        numbers, (H, W) int32, 0 where there is no object, and classes, (n + 1,) uint8: that of each number; those of
+        0 is 0. Numbers count from 1 in the order of the objects' first pixels.
+
+    Raises:
+        SettingError: if labels are no integers, or a class is both in `split` and `thin`.
+
+    Example:
+        >>> numbers, classes = separate(np.array([[1, 1, 0, 2]]))
+        >>> numbers.tolist(), classes.tolist()
+        ([[1, 1, 0, 2]], [0, 1, 2])
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "biu" or labels.ndim != 2:
+        raise SettingError(f"labels of shape {labels.shape} and type {labels.dtype} are no label image")
+    if set(split) & set(thin):
+        raise SettingError("a class is either round, to be split, or thin", mend="name it once")
+    numbers = label(labels, background=0, connectivity=2).astype(np.int32)
+    for index in (*split, *thin):
+        mask = labels == index
+        if not mask.any():
+            continue
+        share = probabilities[..., index] if probabilities is not None else None
+        found = split_touching(mask, share) if index in split else follow(mask)
+        numbers[mask] = found[mask] + numbers.max()
+    numbers = in_order(numbers)
+    classes = np.zeros(numbers.max() + 1 if numbers.size else 1, np.uint8)
+    classes[numbers.ravel()] = labels.ravel()
+    wrong = np.bincount(numbers.ravel(), minlength=len(classes)) < smallest
+    if drop_border:
+        edges = (numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]) if numbers.size else ()
+        wrong[np.concatenate([np.unique(edge) for edge in edges] or [np.zeros(0, int)])] = True
+    return without(numbers, classes, wrong)
+
+
+def without(numbers: np.ndarray, classes: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out some objects, and close up the ranks."""
+    kept = ~wrong
+    kept[0] = True
+    renumbered = np.where(kept, np.cumsum(kept) - 1, 0).astype(np.int32)
+    return renumbered[numbers], classes[kept]
+
+
+def in_order(numbers: np.ndarray) -> np.ndarray:
+    """Numbers from 1 in the order of their first pixels, row by row; 0 stays."""
+    flat = numbers.ravel()
+    first = np.full(flat.max(initial=0) + 1, flat.size)
+    # Of what is assigned twice the last stays: the first pixel of each number.
+    first[flat[::-1]] = np.arange(flat.size)[::-1]
+    first[0] = -1
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first, kind="stable")] = np.arange(len(first))
+    return rank[numbers]
+
+
+def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> np.ndarray:
+    """Take round objects apart where they touch.
+
+    The distance to the background is high in the middle of each object and low at the neck between two. Basins of its
+    watershed are joined again unless the neck is narrower than `NECK` of the narrower object.
+
+    Args:
+        mask: (H, W) bool.
+        probability: (H, W) of the class; the distance is multiplied by it.
+
+    Returns:
+        (H, W) int32, 0 outside the mask.
+    """
+    height = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1].astype(np.float32)
+    if probability is not None:
+        height *= probability
+    markers = label(local_maxima(height, connectivity=2) & mask, connectivity=2)
+    basins = watershed(-height, markers, mask=mask, connectivity=2)
+    peaks = ndimage.maximum(height, basins, np.arange(basins.max() + 1))
+    pairs, saddles = borders(basins, height)
+    return join(pairs, saddles, np.atleast_1d(peaks))[basins].astype(np.int32)
+
+
+def borders(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of basins that touch, (n, 2), and the highest point of the border between them, (n,)."""
+    pairs, saddles = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        here = (slice(0, basins.shape[0] - down), slice(max(0, -right), basins.shape[1] - max(0, right)))
+        there = (slice(down, None), slice(max(0, right), basins.shape[1] - max(0, -right)))
+        a, b = basins[here], basins[there]
+        touch = (a != b) & (a > 0) & (b > 0)
+        pairs.append(np.sort(np.stack([a[touch], b[touch]], 1), 1))
+        saddles.append(np.minimum(height[here][touch], height[there][touch]))
+    unique, inverse = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
+    highest = np.zeros(len(unique), np.float32)
+    np.maximum.at(highest, inverse.ravel(), np.concatenate(saddles))
+    return unique, highest
+
+
+def join(pairs: np.ndarray, saddles: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+    """The number of the joined object of each basin: (n,) int, by merging over the highest saddles first."""
+    parent, top = list(range(len(peaks))), peaks.tolist()
+    for k in np.argsort(-saddles, kind="stable"):
+        a, b = (root(parent, int(basin)) for basin in pairs[k])
+        if a != b and saddles[k] >= NECK * min(top[a], top[b]) - GRID:
+            parent[max(a, b)] = min(a, b)
+            top[min(a, b)] = max(top[a], top[b])
+    return np.array([root(parent, basin) for basin in range(len(peaks))])
+
+
+def root(parent: list[int], one: int) -> int:
+    """Whom a chain of parents ends with; the chain is shortened on the way."""
+    while parent[one] != one:
+        parent[one] = parent[parent[one]]
+        one = parent[one]
+    return one

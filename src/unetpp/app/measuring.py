@@ -1,0 +1,92 @@
+"""What the commands about objects do, with a terminal to show it on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from unetpp.app.progress import counting
+from unetpp.app.run import console, errors
+from unetpp.errors import DatasetError, OutputError
+
+
+def measure_labels(
+    inputs: Sequence[str],
+    out: Path,
+    *,
+    images: Path | None,
+    classes: tuple[str, ...] | None,
+    model: Path | None,
+    overwrite: bool,
+    objects: dict,
+) -> None:
+    """Measure the objects of label images."""
+    from unetpp.analysis.subjects import find_subjects
+    from unetpp.inference.jobs import find_jobs
+
+    jobs = find_jobs(list(inputs))
+    names = classes or class_names_of(model) or numbered_classes([job.image for job in jobs])
+    subjects = find_subjects([(job.image, job.name) for job in jobs], images)
+    write_survey(subjects, names, out, overwrite=overwrite, **objects)
+
+
+def measure_prediction(jobs, names: Sequence[str], out: Path, *, overwrite: bool, objects: dict) -> None:
+    """Measure the objects of what was predicted, by its probabilities if they were written."""
+    from unetpp.analysis.subjects import Subject
+
+    subjects = []
+    for job in jobs:
+        outputs = job.outputs(out, ("probabilities",))
+        chances = outputs.get("probabilities")
+        if outputs["labels"].exists():
+            known = chances if chances and chances.exists() else None
+            subjects.append(Subject(job.name, outputs["labels"], job.image, known))
+    write_survey(subjects, names, out, overwrite=overwrite, **objects)
+
+
+def write_survey(subjects, names, out, *, overwrite, table, instances, formats, **rules) -> None:
+    """Measure, and say what was found."""
+    from unetpp.analysis.survey import Rules, survey
+
+    suffix = f".{table}"
+    refuse_existing(out, suffix, overwrite=overwrite)
+    with counting(errors) as bar:
+        task = bar.add_task("measuring", total=len(subjects))
+        options = {"suffix": suffix, "instances": instances, "formats": formats}
+        _, counts = survey(
+            subjects, names, Rules(**rules), out, done=lambda subject: bar.advance(task), **options
+        )
+    found = [f"{int(counts['count'][counts['class'] == name].sum()):,} {name}" for name in names[1:]]
+    console.print(f"found {', '.join(found)} in {len(subjects)} images", highlight=False, soft_wrap=True)
+    console.print(
+        f"objects: {out / ('objects' + suffix)}   counts: {out / ('counts' + suffix)}", highlight=False
+    )
+
+
+def refuse_existing(out: Path, suffix: str, *, overwrite: bool) -> None:
+    """Raise unless tables may be written into a folder."""
+    if out.exists() and not out.is_dir():
+        raise OutputError("this is a file, not a folder", where=out, mend="choose another --out")
+    for name in ("objects", "counts"):
+        path = out / (name + suffix)
+        if path.exists() and not overwrite:
+            raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")
+
+
+def class_names_of(model: Path | None) -> tuple[str, ...] | None:
+    """The classes of a model."""
+    from unetpp.bundle import read_bundle
+
+    return read_bundle(model).classes if model else None
+
+
+def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Names by number, up to the highest that label images show."""
+    from unetpp.data.masks import mask_values
+
+    highest = max(max(mask_values(path)) for path in paths)
+    if highest > 254:
+        raise DatasetError(
+            f"a label of {highest} is no class",
+            where=paths[0],
+            mend="give class indices from 0 on, or --classes",
+        )
+    return ("background", *(f"class_{k}" for k in range(1, max(highest, 1) + 1)))

@@ -1,0 +1,156 @@
+"""Measurements agree with scikit-image, with closed forms, and with what was drawn."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+from skimage.draw import line
+from skimage.measure import regionprops_table
+
+from unetpp.analysis.objects import count_objects, measure
+from unetpp.analysis.separate import separate
+from unetpp.errors import SettingError
+
+NAMES = ("background", "cell", "rod")
+SAME = {
+    "area": "area",
+    "centroid_y": "centroid-0",
+    "centroid_x": "centroid-1",
+    "top": "bbox-0",
+    "left": "bbox-1",
+    "bottom": "bbox-2",
+    "right": "bbox-3",
+    "perimeter": "perimeter",
+    "equivalent_diameter": "equivalent_diameter_area",
+    "intensity_mean_1": "intensity_mean-0",
+    "intensity_min_2": "intensity_min-1",
+    "intensity_max_2": "intensity_max-1",
+}
+
+
+def blobs(seed, shape=(60, 80), level=0.05):
+    """Regions of any shape, of two classes."""
+    rng = np.random.default_rng(seed)
+    field = ndimage.gaussian_filter(rng.normal(size=shape), 2)
+    return np.where(field > level, np.where(ndimage.gaussian_filter(rng.normal(size=shape), 8) > 0, 2, 1), 0)
+
+
+@given(seed=st.integers(0, 1000), level=st.floats(-0.1, 0.3))
+def test_measurements_agree_with_scikit_image(seed, level):
+    numbers, classes = separate(blobs(seed, level=level))
+    image = np.random.default_rng(seed).random((60, 80, 2)).astype(np.float32)
+    found = measure(numbers, classes, NAMES, image=image)
+    properties = {name.split("-")[0] for name in SAME.values()} | {"centroid", "bbox"}
+    expected = regionprops_table(numbers, image, properties=sorted(properties))
+    for own, other in SAME.items():
+        np.testing.assert_allclose(found[own], expected[other], rtol=1e-5, err_msg=own)
+
+
+@given(seed=st.integers(0, 1000))
+def test_moments_and_hulls_agree_with_a_loop_over_pixels_as_squares(seed):
+    numbers, classes = separate(blobs(seed))
+    found = measure(numbers, classes, NAMES)
+    for k in range(1, len(classes)):
+        places = np.argwhere(numbers == k)
+        covariance = np.cov(places.T, bias=True).reshape(2, 2) + np.eye(2) / 12
+        values, vectors = np.linalg.eigh(covariance)
+        assert found["eccentricity"][k - 1] == pytest.approx(np.sqrt(1 - values[0] / values[1]), abs=1e-6)
+        if values[1] - values[0] > 1e-6:
+            y, x = vectors[:, 1]
+            turned = (found["orientation"][k - 1] - np.arctan2(x, y)) % np.pi
+            assert min(turned, np.pi - turned) < 1e-6
+        corners = np.concatenate([places + step for step in ((0, 0), (0, 1), (1, 0), (1, 1))])
+        assert found["area"][k - 1] / found["solidity"][k - 1] == pytest.approx(ConvexHull(corners).volume)
+
+
+@pytest.mark.parametrize("degrees", range(0, 180, 15))
+@pytest.mark.parametrize("width", [3, 7, 12])
+def test_length_and_width_of_a_rod_are_those_it_was_drawn_with(degrees, width):
+    length, angle = 60, np.deg2rad(degrees)
+    y, x = np.mgrid[:100, :100] - 49.5
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    rod = (np.abs(along) <= length / 2) & (np.abs(across) <= width / 2)
+    numbers, classes = separate(2 * rod.astype(np.uint8))
+    [found], [wide] = (measure(numbers, classes, NAMES)[name] for name in ("length", "width"))
+    assert found == pytest.approx(length, rel=0.06)
+    assert wide == pytest.approx(rod.sum() / length, rel=0.06)
+
+
+def test_the_length_of_a_bent_filament_is_measured_along_it():
+    mask = np.zeros((60, 120), np.uint8)
+    for start, end in (((50, 10), (10, 50)), ((10, 50), (50, 90))):
+        mask[line(*start, *end)] = 2
+    mask = 2 * ndimage.binary_dilation(mask, np.ones((3, 3))).astype(np.uint8)
+    [length] = measure(*separate(mask), NAMES)["length"]
+    assert length == pytest.approx(2 * np.hypot(40, 40) + 3, rel=0.05)
+
+
+def test_the_length_of_a_branched_object_is_its_longest_path_and_of_a_broken_one_the_sum():
+    mask = np.zeros((60, 120), np.uint8)
+    mask[30, 10:110] = 2
+    mask[20:30, 60] = 2
+    numbers, classes = separate(mask)
+    assert measure(numbers, classes, NAMES)["length"] == pytest.approx([100], rel=0.02)
+    numbers[:, 90:95] = 0
+    assert measure(numbers, classes, NAMES)["length"] == pytest.approx([95], rel=0.02)
+
+
+def test_an_object_without_a_skeleton_has_its_equivalent_diameter_as_length():
+    numbers = np.array([[1, 1, 1], [2, 1, 1]])
+    found = measure(numbers, np.array([0, 1, 1]), NAMES)
+    assert (found["length"] > 0).all()
+    numbers = np.array([[2, 1], [1, 1]])
+    found = measure(numbers, np.array([0, 1, 1]), NAMES)
+    assert found["length"][1] == pytest.approx(found["equivalent_diameter"][1])
+
+
+def test_the_mean_probability_is_of_the_own_class():
+    labels = np.array([[1, 1, 0, 2]])
+    chances = np.arange(12.0).reshape(1, 4, 3)
+    numbers, classes = separate(labels)
+    assert measure(numbers, classes, NAMES, probabilities=chances)["probability"].tolist() == [2.5, 11]
+
+
+def test_a_pixel_size_adds_columns_in_micrometres():
+    numbers, classes = separate(np.ones((4, 6), int))
+    found = measure(numbers, classes, NAMES, pixel_size=0.5)
+    assert found["area_um2"].tolist() == [6]
+    for name in ("perimeter", "equivalent_diameter", "length", "width"):
+        np.testing.assert_allclose(found[f"{name}_um"], found[name] / 2)
+    for size in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(SettingError, match="pixel size"):
+            measure(numbers, classes, NAMES, pixel_size=size)
+
+
+def test_what_touches_the_border_is_told():
+    labels = np.zeros((5, 7), int)
+    labels[0, 3] = labels[2, 2] = labels[4, 6] = 1
+    assert measure(*separate(labels), NAMES)["touches_border"].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (5, 4)])
+def test_an_empty_image_has_a_table_with_headers(shape):
+    numbers, classes = separate(np.zeros(shape, np.uint8))
+    whole = measure(
+        *separate(np.ones((3, 3), int)), NAMES, image=np.ones((3, 3)), probabilities=np.ones((3, 3, 3))
+    )
+    found = measure(numbers, classes, NAMES, image=np.zeros(shape), probabilities=np.zeros((*shape, 3)))
+    assert list(found) == list(whole)
+    assert {len(column) for column in found.values()} == {0}
+    assert count_objects(found, NAMES, shape)["count"].tolist() == [0, 0]
+
+
+def test_images_of_other_sizes_are_refused():
+    with pytest.raises(SettingError, match="does not fit"):
+        measure(*separate(np.ones((3, 3), int)), NAMES, image=np.ones((3, 4)))
+
+
+def test_density_is_by_area():
+    table = measure(*separate(np.eye(10, dtype=int)[:, ::-1] * 0 + np.diag([1, 0] * 5)), NAMES)
+    counts = count_objects(table, NAMES, (10, 10), pixel_size=10.0)
+    assert counts["count"].tolist() == [5, 0]
+    assert counts["per_mm2"].tolist() == [500, 0]
+    assert count_objects(table, NAMES, (10, 10))["per_megapixel"].tolist() == [50_000, 0]
+    assert counts["area_share"].tolist() == [0.05, 0]

@@ -1,0 +1,136 @@
+"""Objects are what hangs together; round ones are split where they touch, filaments followed where they cross."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+from skimage.draw import disk, line
+
+from unetpp.analysis.separate import in_order, separate, split_touching
+from unetpp.analysis.strips import whole_objects
+from unetpp.errors import SettingError
+
+
+def discs(*centres, radius=20, shape=(200, 300)):
+    labels = np.zeros(shape, np.uint8)
+    for centre in centres:
+        labels[disk(centre, radius, shape=shape)] = 1
+    return labels
+
+
+def lines(*pairs, width=7, shape=(200, 200)):
+    labels = np.zeros(shape, bool)
+    for start, end in pairs:
+        labels[line(*start, *end)] = True
+    return ndimage.binary_dilation(labels, np.ones((3, 3)), iterations=width // 2).astype(np.uint8)
+
+
+@given(seed=st.integers(0, 1000), classes=st.integers(1, 3))
+def test_objects_are_the_connected_regions_of_each_class(seed, classes):
+    labels = np.random.default_rng(seed).integers(0, classes + 1, (12, 15))
+    numbers, found = separate(labels)
+    expected = [ndimage.label(labels == k, np.ones((3, 3)))[1] for k in range(1, classes + 1)]
+    assert np.bincount(found[1:], minlength=classes + 1)[1:].tolist() == expected
+    assert (found[numbers] == labels).all()
+    assert np.array_equal(in_order(numbers), numbers)
+
+
+@pytest.mark.parametrize(
+    ("radius", "distance"), [(20, 26), (20, 30), (20, 35), (20, 39), (10, 16), (10, 18), (5, 8), (5, 9)]
+)
+def test_discs_that_touch_are_split(radius, distance):
+    labels = discs((60, 60), (60, 60 + distance), radius=radius)
+    numbers, classes = separate(labels, split=[1])
+    assert len(classes) == 3
+    assert numbers[60, 60] != numbers[60, 60 + distance]
+    sizes = np.bincount(numbers.ravel())[1:]
+    assert abs(sizes[0] - sizes[1]) <= 0.15 * sizes.sum()
+
+
+def test_a_cluster_is_split_into_its_discs():
+    centres = [(60, 60), (60, 98), (93, 79), (130, 200)]
+    numbers, classes = separate(discs(*centres), split=[1])
+    assert len(classes) == 5
+    assert len({int(numbers[centre]) for centre in centres}) == 4
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 4])
+def test_an_ellipse_is_not_split(ratio):
+    y, x = np.mgrid[:100, :160] - np.array([50, 80])[:, None, None]
+    labels = ((x / (15 * ratio)) ** 2 + (y / 15) ** 2 < 1).astype(np.uint8)
+    assert len(separate(labels, split=[1])[1]) == 2
+
+
+def test_probabilities_help_to_split():
+    labels = discs((60, 60), (60, 80))
+    assert len(separate(labels, split=[1])[1]) == 2
+    chances = np.ones((200, 300, 2))
+    chances[:, 68:73, 1] = 0.5
+    assert len(separate(labels, split=[1], probabilities=chances)[1]) == 3
+
+
+def test_splitting_keeps_every_pixel():
+    rng = np.random.default_rng(0)
+    mask = ndimage.gaussian_filter(rng.normal(size=(100, 100)), 4) > 0
+    assert ((split_touching(mask) > 0) == mask).all()
+
+
+def test_filaments_that_cross_are_two():
+    labels = lines(((20, 20), (180, 180)), ((20, 170), (180, 30)))
+    assert len(separate(labels)[1]) == 2
+    numbers, classes = separate(labels, thin=[1])
+    assert len(classes) == 3
+    assert numbers[30, 30] == numbers[170, 170] != numbers[30, 161] == numbers[170, 39]
+    assert ((numbers > 0) == (labels > 0)).all()
+
+
+def test_a_filament_with_a_gap_is_one_and_two_side_by_side_are_two():
+    assert len(separate(lines(((50, 20), (50, 80)), ((50, 94), (52, 150))), thin=[1])[1]) == 2
+    assert len(separate(lines(((50, 20), (50, 80)), ((50, 120), (52, 180))), thin=[1])[1]) == 3
+    assert len(separate(lines(((50, 20), (50, 80)), ((62, 20), (62, 80))), thin=[1])[1]) == 3
+
+
+def test_a_bent_filament_is_one():
+    labels = lines(((30, 20), (60, 80)), ((60, 80), (50, 150)))
+    assert len(separate(labels, thin=[1])[1]) == 2
+
+
+def test_every_part_of_a_class_of_filaments_is_kept():
+    rng = np.random.default_rng(1)
+    mask = ndimage.gaussian_filter(rng.normal(size=(120, 120)), 2) > 0.1
+    numbers, classes = separate(mask.astype(np.uint8), thin=[1])
+    assert ((numbers > 0) == mask).all()
+    assert set(np.unique(numbers)) == set(range(len(classes)))
+
+
+def test_small_objects_and_those_at_the_border_are_left_out():
+    labels = np.zeros((20, 20), int)
+    labels[0:3, 5], labels[10, 10], labels[15:18, 15:18] = 1, 1, 2
+    numbers, classes = separate(labels, smallest=2, drop_border=True)
+    assert classes.tolist() == [0, 2]
+    assert (numbers > 0).sum() == 9
+
+
+@pytest.mark.parametrize("labels", [np.zeros((3, 3)), np.zeros((2, 3, 3), int)])
+def test_what_is_no_label_image_is_refused(labels):
+    with pytest.raises(SettingError, match="no label image"):
+        separate(labels)
+    with pytest.raises(SettingError, match="round"):
+        separate(np.zeros((3, 3), int), split=[1], thin=[1])
+
+
+@given(seed=st.integers(0, 500), pixels=st.integers(1, 4000))
+def test_strips_hold_every_object_once_and_whole(seed, pixels):
+    rng = np.random.default_rng(seed)
+    labels = (ndimage.gaussian_filter(rng.normal(size=(300, 20)), 3) > 0.05).astype(np.uint8)
+    labels *= rng.integers(1, 3, labels.shape, dtype=np.uint8) if seed % 2 else np.uint8(1)
+    total = np.zeros(labels.shape, np.uint8)
+    count = 0
+    for top, strip in whole_objects(lambda rows: labels[rows], labels.shape, pixels=pixels):
+        part = total[top : top + len(strip)]
+        assert not (part[strip > 0]).any()
+        part += strip
+        count += ndimage.label(strip > 0, np.ones((3, 3)))[1]
+    assert (total == labels).all()
+    assert count == ndimage.label(labels > 0, np.ones((3, 3)))[1]
