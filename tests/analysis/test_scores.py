@@ -1,6 +1,5 @@
 """Pixel scores: properties, and agreement with scikit-learn."""
 
-import io
 import json
 
 import numpy as np
@@ -8,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from rich.console import Console
 
 from unetpp.analysis import scores as room
-from unetpp.analysis.scores import confusion, dice, iou, precision, recall, scores, table
+from unetpp.analysis.scores import confusion, dice, iou, precision, recall, scores
 from unetpp.errors import MaskError, SettingError
 
 CLASSES = ("background", "blood_cell", "bacteria", "platelet")
@@ -104,8 +102,8 @@ def test_figures_of_known_counts():
     assert iou(6, 2, 4) == 0.5
 
 
-def test_nothing_divided_by_nothing_is_none():
-    assert precision(0, 0) is recall(0, 0) is dice(0, 0, 0) is iou(0, 0, 0) is None
+def test_nothing_divided_by_nothing_is_not_a_number():
+    assert np.isnan([precision(0, 0), recall(0, 0), dice(0, 0, 0), iou(0, 0, 0)]).all()
 
 
 def test_absent_class_is_none_and_left_out_of_the_means():
@@ -163,22 +161,3 @@ def test_every_class_needs_a_name_of_its_own():
         scores(np.eye(2, dtype=int), ("background",), images=1)
     with pytest.raises(SettingError, match="one name"):
         scores(np.eye(2, dtype=int), ("cell", "cell"), images=1)
-
-
-def shown(found) -> str:
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(table(found))
-    return console.export_text()
-
-
-def test_table_shows_every_class_the_means_and_dashes():
-    text = shown(score(np.array([[0, 0, 1, 1]]), np.array([[0, 0, 1, 0]])))
-    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.strip()}
-    assert rows["background"] == ["0.667", "0.800", "0.667", "1.000", "2"]
-    assert rows["platelet"] == ["–", "–", "–", "–", "0"]
-    assert rows["mean"] == ["0.583", "0.733"]
-    assert "accuracy 0.750, 1 image," in text
-
-
-def test_table_takes_class_names_literally():
-    assert "[red]cell" in shown(score(np.zeros((1, 1), int), np.zeros((1, 1), int), ("[red]cell", "b")))

@@ -1,16 +1,13 @@
 """Per-class pixel scores, pooled over images."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unetpp.errors import MaskError, SettingError
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 BLOCK = 1 << 20
+Number = float | np.ndarray
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
@@ -57,64 +54,69 @@ def check_indices(labels: np.ndarray, num_classes: int, where: str) -> None:
             raise MaskError(f"class {found} is outside 0 to {num_classes - 1}", where=where)
 
 
-def ratio(part: float, whole: float) -> float | None:
-    """Part of whole; None where the whole is 0."""
-    return float(part / whole) if whole else None
+def ratio(part: Number, whole: Number) -> np.ndarray:
+    """Part of whole, element by element; NaN where the whole is 0."""
+    part, whole = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)[()]
 
 
-def precision(tp: float, fp: float) -> float | None:
-    """TP / (TP + FP), the share of the predicted pixels that is true; None where nothing is predicted.
+def precision(tp: Number, fp: Number) -> np.ndarray:
+    """TP / (TP + FP), the share of what is predicted that is true; NaN where nothing is predicted.
 
-    >>> precision(3, 1)
+    >>> float(precision(3, 1))
     0.75
     """
     return ratio(tp, tp + fp)
 
 
-def recall(tp: float, fn: float) -> float | None:
-    """TP / (TP + FN), the share of the true pixels that is found; None where nothing is true.
+def recall(tp: Number, fn: Number) -> np.ndarray:
+    """TP / (TP + FN), the share of what is true that is found; NaN where nothing is true.
 
-    >>> recall(3, 3)
+    >>> float(recall(3, 3))
     0.5
     """
     return ratio(tp, tp + fn)
 
 
-def dice(tp: float, fp: float, fn: float) -> float | None:
-    """2 TP / (2 TP + FP + FN), which is also the F1 score; None where nothing is true or predicted.
+def dice(tp: Number, fp: Number, fn: Number) -> np.ndarray:
+    """2 TP / (2 TP + FP + FN), which is also the F1 score; NaN where nothing is true or predicted.
 
-    >>> dice(3, 1, 1)
+    >>> float(dice(3, 1, 1))
     0.75
     """
     return ratio(2 * tp, 2 * tp + fp + fn)
 
 
-def iou(tp: float, fp: float, fn: float) -> float | None:
-    """TP / (TP + FP + FN), the intersection over union; None where nothing is true or predicted.
+def iou(tp: Number, fp: Number, fn: Number) -> np.ndarray:
+    """TP / (TP + FP + FN), the intersection over union; NaN where nothing is true or predicted.
 
-    >>> iou(3, 2, 1)
+    >>> float(iou(3, 2, 1))
     0.5
     """
     return ratio(tp, tp + fp + fn)
 
 
-def mean(figures: Sequence[float | None]) -> float | None:
-    """Mean of the defined figures; None where none is."""
-    defined = [figure for figure in figures if figure is not None]
-    return ratio(sum(defined), len(defined))
+def mean(figures: np.ndarray) -> np.ndarray:
+    """Mean of the defined figures along the last axis; NaN where none is."""
+    defined = ~np.isnan(figures)
+    return ratio(np.where(defined, figures, 0).sum(-1), defined.sum(-1))
 
 
-def class_scores(confusion: np.ndarray, index: int) -> dict:
-    """The figures of one class against all others."""
-    tp = int(confusion[index, index])
-    fp = int(confusion[:, index].sum()) - tp
-    fn = int(confusion[index].sum()) - tp
+def plain(value: Number) -> float | None:
+    """A figure for JSON: None where it is not defined."""
+    return None if np.isnan(value) else float(value)
+
+
+def pixel_figures(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """IoU, Dice, precision and recall of each class against all others: (..., C, C) counts -> (..., C) each."""
+    confusion = np.asarray(confusion)
+    tp = np.diagonal(confusion, axis1=-2, axis2=-1)
+    fp, fn = confusion.sum(-2) - tp, confusion.sum(-1) - tp
     return {
         "iou": iou(tp, fp, fn),
         "dice": dice(tp, fp, fn),
         "precision": precision(tp, fp),
         "recall": recall(tp, fn),
-        "support": tp + fn,
     }
 
 
@@ -147,62 +149,17 @@ def scores(confusion: np.ndarray, classes: Sequence[str], images: int) -> dict:
         raise SettingError(f"counts of shape {confusion.shape} do not fit {len(classes)} class names")
     if len(set(classes)) < len(classes):
         raise SettingError(f"two classes have one name: {', '.join(classes)}", mend="give each its own")
-    found = {name: class_scores(confusion, index) for index, name in enumerate(classes)}
+    figures = pixel_figures(confusion)
+    support = confusion.sum(1)
     return {
-        "classes": found,
-        "mean_iou": mean([figures["iou"] for figures in found.values()]),
-        "mean_dice": mean([figures["dice"] for figures in found.values()]),
-        "accuracy": ratio(int(np.trace(confusion)), int(confusion.sum())),
+        "classes": {
+            name: {key: plain(values[index]) for key, values in figures.items()}
+            | {"support": int(support[index])}
+            for index, name in enumerate(classes)
+        },
+        "mean_iou": plain(mean(figures["iou"])),
+        "mean_dice": plain(mean(figures["dice"])),
+        "accuracy": plain(ratio(np.trace(confusion), confusion.sum())),
         "confusion": confusion.tolist(),
         "images": int(images),
     }
-
-
-def figure(value: float | None) -> str:
-    """Three decimals, or a dash for None."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def table(scores: dict) -> "Table":
-    """The scores of `scores` as a table for the terminal: a row a class, then the means."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    accuracy, images = figure(scores["accuracy"]), scores["images"]
-    caption = f"accuracy {accuracy}, {images} image{'' if images == 1 else 's'}, all pixels together"
-    result = Table(box=box.SIMPLE_HEAD, show_footer=True, caption=caption, caption_justify="left")
-    result.add_column("class", "mean")
-    result.add_column("IoU", figure(scores["mean_iou"]), justify="right")
-    result.add_column("Dice", figure(scores["mean_dice"]), justify="right")
-    for heading in ("precision", "recall", "pixels"):
-        result.add_column(heading, justify="right")
-    for name, row in scores["classes"].items():
-        figures = [figure(row[key]) for key in ("iou", "dice", "precision", "recall")]
-        result.add_row(Text(name), *figures, f"{row['support']:,}")
-    return result
-
-
-def comparison(results: dict[str, dict]) -> "Table":
-    """Several `scores` of the same images as a table for the terminal: a row each, IoU by class.
-
-    "seconds" (a median image) and "memory" (bytes at most) get a column where a result has them.
-    """
-    from rich import box
-    from rich.table import Table
-
-    first = next(iter(results.values()))
-    caption = "IoU of all pixels together; milliseconds an image, megabytes at most"
-    result = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
-    result.add_column("")
-    for heading in (*first["classes"], "mean"):
-        result.add_column(heading, justify="right")
-    units = {"seconds": ("ms", 1e-3), "memory": ("MB", 1e6)}
-    shown = {key: unit for key, unit in units.items() if any(found.get(key) for found in results.values())}
-    for heading, _ in shown.values():
-        result.add_column(heading, justify="right")
-    for name, found in results.items():
-        ious = [*(row["iou"] for row in found["classes"].values()), found["mean_iou"]]
-        costs = [f"{found[key] / unit:,.0f}" if found.get(key) else "–" for key, (_, unit) in shown.items()]
-        result.add_row(name, *map(figure, ious), *costs)
-    return result

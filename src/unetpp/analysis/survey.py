@@ -4,61 +4,19 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
 
 from unetpp.analysis import outlines
 from unetpp.analysis.objects import count_objects, measure
+from unetpp.analysis.rules import Rules
 from unetpp.analysis.separate import separate, without
 from unetpp.analysis.strips import whole_objects
 from unetpp.analysis.subjects import LARGE, Subject, open_beside, open_labels
 from unetpp.analysis.tables import Table, stack, write_table
 from unetpp.data.images import atomic_path
 from unetpp.data.pyramids import write_ome_tiff
-from unetpp.errors import SettingError
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What counts as an object; see `separate`.
-
-    Attributes:
-        split, thin: names of classes.
-        smallest: pixels.
-        drop_border: leave out what touches the border.
-        pixel_size: micrometres a pixel's side, if known.
-    """
-
-    split: tuple[str, ...] = ()
-    thin: tuple[str, ...] = ()
-    smallest: int = 0
-    drop_border: bool = False
-    pixel_size: float | None = None
-
-    def __post_init__(self):
-        if self.pixel_size is not None and not self.pixel_size > 0:
-            raise SettingError(f"--pixel-size cannot be {self.pixel_size:g}", mend="give micrometres above 0")
-        if self.smallest < 0:
-            raise SettingError(f"--smallest cannot be {self.smallest}", mend="give pixels from 0 on")
-
-    def indices(self, names: Sequence[str]) -> dict[str, Any]:
-        """`split` and `thin` by index.
-
-        Raises:
-            SettingError: for a name that is no class's.
-        """
-        for option in ("split", "thin"):
-            for name in getattr(self, option):
-                if name not in names[1:]:
-                    raise SettingError(
-                        f"--{option}: there is no class {name}", mend=f"choose of: {', '.join(names[1:])}"
-                    )
-        return {
-            option: [list(names).index(name) for name in getattr(self, option)]
-            for option in ("split", "thin")
-        }
 
 
 def survey(
@@ -158,9 +116,7 @@ def measure_strip(labels, names, rules: Rules, top: int, height: int, images: di
         numbers, classes, as `separate`, and the table of `measure`.
     """
     chances = images.get("probabilities")
-    numbers, classes = separate(
-        labels, **rules.indices(names), probabilities=chances, smallest=rules.smallest
-    )
+    numbers, classes = separate(labels, **rules.indices(names), probabilities=chances)
     table = measure(numbers, classes, names, pixel_size=rules.pixel_size, **images)
     for name in ("centroid_y", "top", "bottom"):
         table[name] = table[name] + top

@@ -15,6 +15,7 @@ from unetpp.app.options import (
     data_options,
     engine_options,
     object_options,
+    rule_options,
     training_options,
 )
 from unetpp.errors import UnetppError
@@ -85,15 +86,19 @@ def lr_find(data, classes, chosen, **places):
 @cli.command()
 @click.argument("model", type=EXISTING)
 @click.argument("data", type=EXISTING)
+@click.option("--against", type=EXISTING, metavar="MODEL", help="Compare with this model on the same images.")
+@click.option("--instances", type=EXISTING, help="Folder with the number of each true object, by name.")
+@click.option("--tolerance", type=float, default=2.0, show_default=True, help="Of boundaries, in pixels.")
 @click.option("--json", "output", type=EXISTING, help="Write the scores to this file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file of --json.")
+@rule_options
 @engine_options
 @data_options
-def evaluate(model, data, output, overwrite, engine, **places):
+def evaluate(model, data, **options):
     """Score MODEL on DATA, whose masks are the truth. MODEL is a model or run folder."""
-    from unetpp.app import run as running
+    from unetpp.app import evaluating
 
-    running.run_evaluation(model, data, output, overwrite=overwrite, places=places, engine=engine)
+    evaluating.run_evaluation(model, data, **options)
 
 
 @cli.command()
@@ -114,10 +119,22 @@ def evaluate(model, data, output, overwrite, engine, **places):
 @click.option(
     "--objects", "measured", is_flag=True, help="Also measure objects: tables, as of unetpp measure."
 )
+@rule_options
 @object_options
 @engine_options
 def predict(
-    model, inputs, out, probabilities, uncertainty, overwrite, resume, ensemble, measured, objects, **options
+    model,
+    inputs,
+    out,
+    probabilities,
+    uncertainty,
+    overwrite,
+    resume,
+    ensemble,
+    measured,
+    rules,
+    objects,
+    **options,
 ):
     """Find MODEL's classes in images: files, folders or globs. Stacks and slides of any size are read by region."""
     from unetpp.app import run as running
@@ -128,8 +145,8 @@ def predict(
         name for name, wanted in (("probabilities", probabilities), ("uncertainty", uncertainty)) if wanted
     ]
     existing = "overwrite" if overwrite else "skip" if resume else "refuse"
-    options["objects"] = objects if measured else None
-    if running.run_prediction([model, *ensemble], inputs, out, extras=extras, existing=existing, **options):
+    options |= {"extras": extras, "existing": existing, "objects": {**rules, **objects} if measured else None}
+    if running.run_prediction([model, *ensemble], inputs, out, **options):
         sys.exit(1)
 
 
@@ -140,13 +157,14 @@ def predict(
 @click.option("--classes", help="Names by label, such as background,blood_cell,bacteria.")
 @click.option("--model", type=EXISTING, help="The model that has the names.")
 @click.option("--overwrite", is_flag=True, help="Replace tables that exist.")
+@rule_options
 @object_options
-def measure(labels, out, images, classes, model, overwrite, objects):
+def measure(labels, out, images, classes, model, overwrite, rules, objects):
     """Count and measure the objects of label images: a row each, and a row an image and class."""
     from unetpp.app import measuring
 
     options = {"images": images, "classes": class_names(classes), "model": model, "overwrite": overwrite}
-    measuring.measure_labels(labels, out, objects=objects, **options)
+    measuring.measure_labels(labels, out, objects={**objects, **rules}, **options)
 
 
 @cli.command()

@@ -3,7 +3,9 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
+from unetpp.app import evaluating
 from unetpp.app import run as running
 from unetpp.app.progress import duration
 from unetpp.app.training import start_run
@@ -19,7 +21,7 @@ SETTINGS = {
     "learning_rate": 3e-3,
     "augmentation": 0.0,
 }
-PLACES = {"images": None, "masks": None, "mask_suffix": None}
+PLACES: dict[str, Any] = {"images": None, "masks": None, "mask_suffix": None}
 
 
 def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
@@ -47,7 +49,7 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
         started=time.monotonic(),
     )
     scores = out / "scores.json"
-    running.run_evaluation(out / "run", out / "test", scores, overwrite=True, places=PLACES)
+    evaluating.run_evaluation(out / "run", out / "test", output=scores, overwrite=True, **PLACES)
     running.run_prediction(
         [out / "run"], [str(out / "test" / "images")], out / "prediction", existing="overwrite"
     )

@@ -44,7 +44,8 @@ def measure_prediction(jobs, names: Sequence[str], out: Path, *, overwrite: bool
 
 def write_survey(subjects, names, out, *, overwrite, table, instances, formats, **rules) -> None:
     """Measure, and say what was found."""
-    from unetpp.analysis.survey import Rules, survey
+    from unetpp.analysis.rules import Rules
+    from unetpp.analysis.survey import survey
 
     suffix = f".{table}"
     refuse_existing(out, suffix, overwrite=overwrite)

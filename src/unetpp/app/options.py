@@ -84,23 +84,34 @@ def engine_options(command):
             "--tta", is_flag=True, help="Average over flips and rotations: slower, a little better."
         ),
     ]
-    names = ("engine", "precision", "device", "level", "tta")
+    return gather(command, "engine", ("engine", "precision", "device", "level", "tta"), options)
+
+
+def gather(command, under: str, names, options):
+    """A command with some options, whose values it is given as one dictionary."""
 
     @functools.wraps(command)
     def gathered(*arguments, **values):
-        return command(*arguments, engine={name: values.pop(name) for name in names}, **values)
+        return command(*arguments, **{under: {name: values.pop(name) for name in names}}, **values)
 
     return with_options(gathered, options)
 
 
-def object_options(command):
-    """The options that say what an object is and what is written of it, gathered as `objects`."""
+def rule_options(command):
+    """The options that say what an object is, gathered as `rules`."""
     options = [
         click.option("--split", multiple=True, metavar="CLASS", help="Round: split where they touch."),
         click.option(
             "--thin", multiple=True, metavar="CLASS", help="Filaments: follow over crossings and gaps."
         ),
         click.option("--smallest", type=int, default=0, help="Leave out objects of fewer pixels."),
+    ]
+    return gather(command, "rules", ("split", "thin", "smallest"), options)
+
+
+def object_options(command):
+    """The options that say how objects are measured and what is written of them, gathered as `objects`."""
+    options = [
         click.option("--drop-border", is_flag=True, help="Leave out objects that touch the border."),
         click.option("--pixel-size", type=float, help="Micrometres; adds columns in micrometres."),
         click.option("--table", type=click.Choice(["csv", "parquet"]), default="csv", help="[default: csv]"),
@@ -113,13 +124,8 @@ def object_options(command):
             help="Also outlines for QuPath, ImageJ, or COCO; may be repeated.",
         ),
     ]
-    names = ("split", "thin", "smallest", "drop_border", "pixel_size", "table", "instances", "formats")
-
-    @functools.wraps(command)
-    def gathered(*arguments, **values):
-        return command(*arguments, objects={name: values.pop(name) for name in names}, **values)
-
-    return with_options(gathered, options)
+    names = ("drop_border", "pixel_size", "table", "instances", "formats")
+    return gather(command, "objects", names, options)
 
 
 def training_options(command):

@@ -1,7 +1,6 @@
 """What the commands do, with a terminal to show it on."""
 
 import importlib.util
-import json
 import os
 import sys
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,34 +10,11 @@ from pathlib import Path
 from rich.console import Console
 
 from unetpp.app.progress import counting, settings_table
-from unetpp.errors import InstallError, OutputError
+from unetpp.errors import InstallError
 
 console = Console()
 errors = Console(stderr=True)
 BACKENDS = ("tensorflow", "jax", "torch")
-
-
-def run_evaluation(
-    model: Path, data: Path, output: Path | None, *, overwrite=False, places, engine=None
-) -> None:
-    """Score a model, print the table, write the JSON file."""
-    from unetpp.analysis.scores import table
-    from unetpp.data.dataset import find_samples
-    from unetpp.data.images import atomic_path
-
-    if output and output.exists() and (output.is_dir() or not overwrite):
-        raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
-    samples = find_samples(data, **places)
-    bundle, predictor = open_models([model], **(engine or {}))
-    from unetpp.inference.evaluate import evaluate
-
-    with counting(errors) as bar:
-        task = bar.add_task("evaluating", total=len(samples))
-        result = evaluate(predictor, samples, bundle.classes, done=lambda sample: bar.advance(task))
-    console.print(table(result))
-    if output:
-        with atomic_path(output) as path:
-            path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def run_prediction(
@@ -112,7 +88,7 @@ def show_slide(slide, predictor, bundle) -> None:
 
 def run_quantization(model: Path, data: Path, *, places) -> None:
     """Add an 8-bit graph, and print what it costs and gains."""
-    from unetpp.analysis.scores import comparison
+    from unetpp.app.show import comparison
     from unetpp.bundle import INT8
     from unetpp.data.dataset import find_samples
     from unetpp.inference.quantize import MOST_LOST, quantize
@@ -131,7 +107,7 @@ def run_quantization(model: Path, data: Path, *, places) -> None:
 
 def run_levels(model: Path, data: Path, *, places, engine) -> None:
     """Print what each level of a model scores and costs."""
-    from unetpp.analysis.scores import comparison
+    from unetpp.app.show import comparison
     from unetpp.data.dataset import find_samples
     from unetpp.inference.levels import measure_levels
 

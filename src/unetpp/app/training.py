@@ -91,7 +91,7 @@ def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> No
     if "folds" not in chosen or "fold" in chosen:
         start_run(data, run, chosen, started=started, **options)
         return
-    from unetpp.analysis.scores import comparison
+    from unetpp.app.show import comparison
     from unetpp.bundle import read_bundle
 
     scores = {}

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from unetpp.analysis.overlay import PALETTE, draw_overlay
+from unetpp.analysis.uncertainty import uncertainty
 from unetpp.data.images import read_image, write_jpeg, write_png
 from unetpp.data.planes import write_planes
 from unetpp.errors import ImageError, UnetppError
 from unetpp.inference.jobs import Job, check_output, refuse_existing
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 from unetpp.inference.slides import Slide, finish, open_store, plan_slide, predict_block
-from unetpp.inference.uncertainty import uncertainty
 
 # Pieces of work at a time: one in the network, one that is read, one that is written.
 AHEAD = 3

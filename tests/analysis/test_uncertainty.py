@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from unetpp.inference.uncertainty import entropy, uncertainty
+from unetpp.analysis.uncertainty import entropy, uncertainty
 
 
 @given(classes=st.integers(2, 6), seed=st.integers(0, 99))

@@ -1,0 +1,49 @@
+"""What counts as an object."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unetpp.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What counts as an object; see `separate`.
+
+    Attributes:
+        split, thin: names of classes.
+        smallest: pixels.
+        drop_border: leave out what touches the border.
+        pixel_size: micrometres a pixel's side, if known.
+    """
+
+    split: tuple[str, ...] = ()
+    thin: tuple[str, ...] = ()
+    smallest: int = 0
+    drop_border: bool = False
+    pixel_size: float | None = None
+
+    def __post_init__(self):
+        if self.pixel_size is not None and not self.pixel_size > 0:
+            raise SettingError(f"--pixel-size cannot be {self.pixel_size:g}", mend="give micrometres above 0")
+        if self.smallest < 0:
+            raise SettingError(f"--smallest cannot be {self.smallest}", mend="give pixels from 0 on")
+
+    def indices(self, names: Sequence[str]) -> dict[str, Any]:
+        """What `separate` takes: `split` and `thin` by index, and `smallest`.
+
+        Raises:
+            SettingError: for a name that is no class's.
+        """
+        for option in ("split", "thin"):
+            for name in getattr(self, option):
+                if name not in names[1:]:
+                    raise SettingError(
+                        f"--{option}: there is no class {name}", mend=f"choose of: {', '.join(names[1:])}"
+                    )
+        by_index = {
+            option: [list(names).index(name) for name in getattr(self, option)]
+            for option in ("split", "thin")
+        }
+        return {**by_index, "smallest": self.smallest}

@@ -1,0 +1,212 @@
+"""Many images' records to scores with intervals, and two models' to a comparison."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from unetpp.analysis.calibration import expected_calibration_error
+from unetpp.analysis.matching import THRESHOLDS, counts_at
+from unetpp.analysis.records import Record
+from unetpp.analysis.scores import dice, iou, mean, pixel_figures, plain, precision, ratio, recall, scores
+from unetpp.errors import SettingError
+
+RESAMPLES = 2000
+# An interval's ends, in percent.
+INTERVAL = (2.5, 97.5)
+
+Counts = dict[str, np.ndarray]
+
+
+def counts(records: Sequence[Record]) -> Counts:
+    """All records as arrays, an image a row: sums over rows pool images."""
+    objects = [[counts_at(m) for m in record.matchings] for record in records]
+    totals = [[(m.true, m.predicted) for m in record.matchings] for record in records]
+    distances = np.stack([record.hausdorff for record in records])
+    known = ~np.isnan(distances)
+    of_images = np.asarray(totals)
+    errors = np.abs(of_images[..., 1] - of_images[..., 0])
+    return {
+        "confusion": np.stack([record.confusion for record in records]),
+        "boundary": np.stack([record.boundary for record in records]),
+        "hausdorff": np.stack([np.where(known, distances, 0), known], -1),
+        "matches": np.asarray(objects, np.float64),
+        "objects": of_images,
+        "count_errors": np.stack([errors, np.ones_like(errors)], -1),
+        "reliability": np.stack([record.reliability for record in records]),
+    }
+
+
+def figures(pooled: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every figure of pooled counts, which may have any number of leading axes.
+
+    With C classes and T thresholds, of the shape after the leading axes:
+
+    - iou, dice, precision, recall (C,); mean_iou, mean_dice (): of pixels. What is 0/0 is NaN, and means leave it out.
+    - boundary_f1 (C,): of boundary pixels within the tolerance; hausdorff95 (C,): pixels, the mean over the images
+      where both sides have the class.
+    - objects' precision, recall, F1, average precision TP / (TP + FP + FN), and panoptic quality, each as object_NAME
+      (C - 1, T); their count error (C - 1,): the mean over images of |found - true|.
+    - calibration_error (1 + C,): of the most probable class, then of each.
+
+    Source: panoptic quality by Kirillov et al., 2019, equation 1; average precision as in StarDist and the 2018 Data
+    Science Bowl; boundary F1 by Csurka et al., "What is a good evaluation measure for semantic segmentation?", 2013.
+    """
+    found = pixel_figures(pooled["confusion"])
+    found |= {f"mean_{name}": mean(found[name]) for name in ("iou", "dice")}
+    near, predicted, near_true, true = np.moveaxis(pooled["boundary"], -1, 0)
+    found["boundary_f1"] = harmonic(ratio(near, predicted), ratio(near_true, true))
+    found["hausdorff95"] = ratio(*np.moveaxis(pooled["hausdorff"], -1, 0))
+    tp, overlap = np.moveaxis(pooled["matches"], -1, 0)
+    all_true, all_found = (side[..., None] for side in np.moveaxis(pooled["objects"], -1, 0))
+    fp, fn = all_found - tp, all_true - tp
+    found["object_precision"], found["object_recall"] = precision(tp, fp), recall(tp, fn)
+    found["object_f1"], found["object_ap"] = dice(tp, fp, fn), iou(tp, fp, fn)
+    found["object_pq"] = ratio(overlap, tp + fp / 2 + fn / 2)
+    found["count_error"] = ratio(*np.moveaxis(pooled["count_errors"], -1, 0))
+    found["calibration_error"] = expected_calibration_error(pooled["reliability"])
+    return found
+
+
+def harmonic(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The harmonic mean; 0 where one is undefined and the other is not, NaN where both are."""
+    both = np.isnan(one) & np.isnan(other)
+    one, other = np.nan_to_num(one), np.nan_to_num(other)
+    return np.where(both, np.nan, np.nan_to_num(ratio(2 * one * other, one + other)))
+
+
+def resampled(all_counts: Counts, seed: int = 0) -> Counts:
+    """Pool images drawn with replacement, again and again: a first axis of RESAMPLES.
+
+    Source: the percentile bootstrap, Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+    """
+    images = len(all_counts["confusion"])
+    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), RESAMPLES)
+    return {name: np.tensordot(draws.astype(np.float64), values, 1) for name, values in all_counts.items()}
+
+
+def interval(values: np.ndarray) -> np.ndarray:
+    """The 95 % interval of resampled figures: (RESAMPLES, ...) -> (2, ...); NaN where one is never defined."""
+    undefined = np.isnan(values).all(0)
+    return np.where(undefined, np.nan, np.nanpercentile(np.where(undefined, 0, values), INTERVAL, axis=0))
+
+
+def summarize(records: Sequence[Record], classes: Sequence[str], seed: int = 0) -> dict:
+    """Score many images together and each by itself.
+
+    Args:
+        records: of `examine`, one at least.
+        classes: the name of each class, by index.
+        seed: of the bootstrap over images.
+
+    Returns:
+        what `scores` returns of all pixels together, and, ready for JSON:
+
+        - "figures": {name: value}, of `figures` by class name, and by threshold for objects.
+        - "intervals": the same with [low, high], 95 % by bootstrap.
+        - "objects": {class: {"true", "predicted"}} how many there are.
+        - "reliability": counts, of `reliability`.
+        - "per_image": [{"name", "mean_iou", "entropy", "iou": {class: value}, "objects": {class: [true, predicted]}}].
+
+    Raises:
+        SettingError: without a record.
+    """
+    if not records:
+        raise SettingError("no image to score")
+    every = counts(records)
+    pooled = {name: values.sum(0) for name, values in every.items()}
+    found = {name: np.asarray(value) for name, value in figures(pooled).items()}
+    spread = {name: interval(value) for name, value in figures(resampled(every, seed)).items()}
+    totals = pooled["objects"].astype(int).tolist()
+    return {
+        **scores(pooled["confusion"], classes, len(records)),
+        "figures": {name: by_class(value, classes, plain) for name, value in found.items()},
+        "intervals": {
+            name: by_class(
+                np.moveaxis(value, 0, -1), classes, lambda pair: [plain(end) for end in pair], depth=1
+            )
+            for name, value in spread.items()
+        },
+        "objects": {
+            name: {"true": true, "predicted": predicted}
+            for name, (true, predicted) in zip(classes[1:], totals, strict=True)
+        },
+        "reliability": pooled["reliability"].tolist(),
+        "per_image": per_image(records, every, classes),
+    }
+
+
+def per_image(records: Sequence[Record], every: Counts, classes: Sequence[str]) -> list[dict]:
+    """The figures of each image by itself."""
+    alone = figures(every)
+    return [
+        {
+            "name": record.name,
+            "mean_iou": plain(alone["mean_iou"][k]),
+            "entropy": record.entropy,
+            **{
+                key: by_class(alone[key][k], classes, plain)
+                for key in ("iou", "dice", "boundary_f1", "hausdorff95")
+            },
+            "objects": {
+                name: [m.true, m.predicted] for name, m in zip(classes[1:], record.matchings, strict=True)
+            },
+        }
+        for k, record in enumerate(records)
+    ]
+
+
+def by_class(value: np.ndarray, classes: Sequence[str], form, depth: int = 0):
+    """A figure of `figures` as a value, or as {class: value}, or as {class: {threshold: value}}.
+
+    Args:
+        value: of the figure's shape, with `depth` more axes at its end.
+        classes: names, by index.
+        form: makes a value ready for JSON.
+        depth: how many axes `form` takes.
+    """
+    if value.ndim == depth:
+        return form(value)
+    names = {len(classes): classes, len(classes) - 1: classes[1:], len(classes) + 1: ("all", *classes)}[
+        len(value)
+    ]
+    if value.ndim == depth + 1:
+        return {name: form(part) for name, part in zip(names, value, strict=True)}
+    return {
+        name: {f"{threshold:.2f}": form(part) for threshold, part in zip(THRESHOLDS, parts, strict=True)}
+        for name, parts in zip(names, value, strict=True)
+    }
+
+
+def compare(first: Sequence[Record], second: Sequence[Record], classes: Sequence[str], seed: int = 0) -> dict:
+    """How much better the second of two models is on the same images.
+
+    Both are resampled together, so what makes an image hard for both does not widen the interval.
+
+    Args:
+        first, second: of `examine`, of the same images in the same order.
+        classes: the name of each class, by index.
+        seed: of the bootstrap over images.
+
+    Returns:
+        {name: {"difference", "interval"}} of the figures, by class; second minus first.
+
+    Raises:
+        SettingError: if the images differ.
+    """
+    if [record.name for record in first] != [record.name for record in second]:
+        raise SettingError("two models can be compared on the same images only")
+    sides = [counts(records) for records in (first, second)]
+    one, other = (figures({name: values.sum(0) for name, values in side.items()}) for side in sides)
+    many, more = (figures(resampled(side, seed)) for side in sides)
+    return {
+        name: {
+            "difference": by_class(np.asarray(other[name] - one[name]), classes, plain),
+            "interval": by_class(
+                np.moveaxis(interval(more[name] - many[name]), 0, -1),
+                classes,
+                lambda pair: [plain(end) for end in pair],
+                depth=1,
+            ),
+        }
+        for name in one
+    }

@@ -1,0 +1,136 @@
+"""Scores as tables for the terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+FIGURES = {"iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall"}
+# Which figures of objects are shown, and at which IoU an object counts as found.
+OBJECTS = {"object_precision": "precision", "object_recall": "recall", "object_f1": "F1", "object_ap": "AP"}
+AT = "0.50"
+
+
+def figure(value: float | None) -> str:
+    """Three decimals, or a dash for None."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def between(ends: Sequence[float | None]) -> str:
+    """An interval, or nothing where there is none."""
+    return "" if None in ends else f"{ends[0]:.3f}–{ends[1]:.3f}"
+
+
+def plain_table(caption: str = "", *, footer: bool = False) -> Table:
+    """A table without rules but one below its head."""
+    return Table(
+        box=box.SIMPLE_HEAD,
+        show_footer=footer,
+        caption=caption,
+        caption_justify="left",
+        collapse_padding=True,
+        pad_edge=False,
+    )
+
+
+def right(table: Table, *headings: str) -> None:
+    """Columns of figures."""
+    for heading in headings:
+        table.add_column(heading, justify="right")
+
+
+def table(scores: dict) -> Table:
+    """`summarize` as a table of pixels: a row a class, then the means."""
+    accuracy, images = figure(scores["accuracy"]), scores["images"]
+    caption = f"accuracy {accuracy}, {images} image{'' if images == 1 else 's'}, all pixels together"
+    result = plain_table(caption, footer=True)
+    result.add_column("class", "mean", no_wrap=True)
+    result.add_column("IoU", figure(scores["mean_iou"]), justify="right")
+    result.add_column("95 %", between(scores["intervals"]["mean_iou"]), no_wrap=True)
+    result.add_column("Dice", figure(scores["mean_dice"]), justify="right")
+    right(result, "precision", "recall", "boundary\nF1", "HD95")
+    more = scores["figures"]
+    for name, row in scores["classes"].items():
+        iou, *others = (figure(row[key]) for key in FIGURES)
+        distance = more["hausdorff95"][name]
+        boundary = figure(more["boundary_f1"][name]), "–" if distance is None else f"{distance:.1f}"
+        result.add_row(Text(name), iou, between(scores["intervals"]["iou"][name]), *others, *boundary)
+    return result
+
+
+def objects(scores: dict) -> Table:
+    """`summarize` as a table of objects: a row a class."""
+    result = plain_table(
+        "found at IoU 0.5; AP = TP / (TP + FP + FN), mAP its mean over IoU 0.5 to 0.95,\n"
+        "PQ: panoptic quality, count error: mean of an image"
+    )
+    result.add_column("objects", no_wrap=True)
+    right(result, "true", "found", *OBJECTS.values(), "mAP", "PQ", "count\nerror")
+    found = scores["figures"]
+    for name, counts in scores["objects"].items():
+        at = [found[key][name][AT] for key in (*OBJECTS, "object_pq")]
+        aps = [ap for ap in found["object_ap"][name].values() if ap is not None]
+        *first, quality = map(figure, at)
+        result.add_row(
+            Text(name),
+            f"{counts['true']:,}",
+            f"{counts['predicted']:,}",
+            *first,
+            figure(sum(aps) / len(aps) if aps else None),
+            quality,
+            f"{found['count_error'][name]:.1f}",
+        )
+    return result
+
+
+def closing(scores: dict) -> str:
+    """How far probabilities can be trusted, in a line."""
+    error = scores["figures"]["calibration_error"]["all"]
+    low_high = between(scores["intervals"]["calibration_error"]["all"])
+    return (
+        f"expected calibration error {figure(error)} ({low_high}): how far probabilities are off, on average"
+    )
+
+
+def differences(found: dict, model: Path, against: Path) -> Table:
+    """`compare` as a table: what one model gains over another."""
+    result = plain_table("an interval without 0 is a difference that other images would show too")
+    result.add_column(f"{model} over {against}")
+    right(result, "difference")
+    result.add_column("95 %")
+    rows = {"mean IoU": found["mean_iou"]}
+    rows |= {
+        f"IoU {name}": {part: found["iou"][part][name] for part in found["iou"]}
+        for name in found["iou"]["difference"]
+    }
+    rows |= {
+        f"object AP {name}": {part: found["object_ap"][part][name][AT] for part in found["object_ap"]}
+        for name in found["object_ap"]["difference"]
+    }
+    for name, row in rows.items():
+        ends = row["interval"]
+        gain = "–" if row["difference"] is None else f"{row['difference']:+.3f}"
+        spread = "" if None in ends else f"{ends[0]:+.3f} to {ends[1]:+.3f}"
+        result.add_row(Text(name), gain, spread)
+    return result
+
+
+def comparison(results: dict[str, dict]) -> Table:
+    """Several `scores` of the same images: a row each, IoU by class.
+
+    "seconds" (a median image) and "memory" (bytes at most) get a column where a result has them.
+    """
+    first = next(iter(results.values()))
+    result = plain_table("IoU of all pixels together; milliseconds an image, megabytes at most")
+    result.add_column("")
+    right(result, *first["classes"], "mean")
+    units = {"seconds": ("ms", 1e-3), "memory": ("MB", 1e6)}
+    shown = {key: unit for key, unit in units.items() if any(found.get(key) for found in results.values())}
+    right(result, *(heading for heading, _ in shown.values()))
+    for name, found in results.items():
+        ious = [*(row["iou"] for row in found["classes"].values()), found["mean_iou"]]
+        costs = [f"{found[key] / unit:,.0f}" if found.get(key) else "–" for key, (_, unit) in shown.items()]
+        result.add_row(name, *map(figure, ious), *costs)
+    return result

@@ -1,0 +1,190 @@
+"""Many images' scores: against loops over images, and what intervals promise."""
+
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import ndimage
+
+from unetpp.analysis.calibration import expected_calibration_error, reliability
+from unetpp.analysis.matching import THRESHOLDS, match
+from unetpp.analysis.records import examine
+from unetpp.analysis.scores import confusion, scores
+from unetpp.analysis.separate import separate
+from unetpp.analysis.summary import compare, interval, summarize
+from unetpp.app import show
+from unetpp.errors import SettingError
+
+CLASSES = ("background", "cell", "rod")
+
+
+def drawn(seed, noise=0.5, shape=(60, 70)):
+    """A true label image and probabilities that are near it."""
+    rng = np.random.default_rng(seed)
+    fields = np.stack([ndimage.gaussian_filter(rng.normal(size=shape), 3) * 6 for _ in range(3)], -1)
+    fields[..., 0] += 0.3
+    others = np.stack([ndimage.gaussian_filter(rng.normal(size=shape), 2) * 6 for _ in range(3)], -1)
+    logits = 4 * (fields + noise * others)
+    return fields.argmax(-1).astype(np.uint8), np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+
+
+def examined(count=6, noise=0.5):
+    return [examine(f"image {k}", *drawn(k, noise)) for k in range(count)]
+
+
+def test_pooled_figures_are_those_of_a_loop_over_images():
+    images = [drawn(k) for k in range(5)]
+    found = summarize(examined(5), CLASSES)
+    labels = [(truth, chances.argmax(-1)) for truth, chances in images]
+    pooled = scores(sum(confusion(*pair, 3) for pair in labels), CLASSES, 5)
+    assert {key: found[key] for key in pooled} == pooled
+    for name, row in pooled["classes"].items():
+        for key in ("iou", "dice", "precision", "recall"):
+            assert found["figures"][key][name] == row[key]
+    for index, name in enumerate(CLASSES[1:], 1):
+        for threshold in THRESHOLDS:
+            tp = fp = fn = overlap = wrong = 0
+            for truth, prediction in labels:
+                matched = match(separate(truth == index)[0], separate(prediction == index)[0], threshold)
+                tp += len(matched.ious)
+                fp += matched.predicted - len(matched.ious)
+                fn += matched.true - len(matched.ious)
+                overlap += matched.ious.sum()
+                wrong += abs(matched.predicted - matched.true)
+            at = {key: value[name] for key, value in found["figures"].items() if key.startswith("object")}
+            at = {key: value[f"{threshold:.2f}"] for key, value in at.items()}
+            expected = {
+                "precision": tp / (tp + fp),
+                "recall": tp / (tp + fn),
+                "f1": 2 * tp / (2 * tp + fp + fn),
+                "ap": tp / (tp + fp + fn),
+                "pq": overlap / (tp + fp / 2 + fn / 2),
+            }
+            assert at == {f"object_{key}": pytest.approx(value) for key, value in expected.items()}
+            assert found["figures"]["count_error"][name] == pytest.approx(wrong / 5)
+        assert found["objects"][name] == {"true": tp + fn, "predicted": tp + fp}
+    pixels = [np.concatenate(part) for part in zip(*images, strict=True)]
+    error = expected_calibration_error(reliability(*pixels))
+    assert found["figures"]["calibration_error"]["all"] == pytest.approx(error[0])
+
+
+def test_an_image_alone_scores_as_it_does_among_others():
+    records = examined(3)
+    alone = summarize(records[1:2], CLASSES)
+    among = summarize(records, CLASSES)["per_image"][1]
+    assert among == alone["per_image"][0]
+    assert among["mean_iou"] == alone["mean_iou"]
+    assert among["iou"] == alone["figures"]["iou"]
+
+
+def test_a_perfect_prediction_has_perfect_figures():
+    truth, _ = drawn(0)
+    found = summarize([examine("it", truth, np.eye(3)[truth])], CLASSES)["figures"]
+    for name, perfect in {"mean_iou": 1, "mean_dice": 1}.items():
+        assert found[name] == perfect
+    for name, perfect in {
+        "boundary_f1": 1,
+        "hausdorff95": 0,
+        "count_error": 0,
+        "calibration_error": 0,
+    }.items():
+        assert set(found[name].values()) == {perfect}
+    for name in ("object_precision", "object_recall", "object_f1", "object_ap", "object_pq"):
+        assert {value for row in found[name].values() for value in row.values()} == {1}
+
+
+def test_an_absent_class_is_undefined_and_a_missed_one_scores_nothing():
+    truth = np.zeros((8, 8), int)
+    truth[2:4, 2:4] = 1
+    found = summarize([examine("it", truth, np.eye(3)[np.zeros((8, 8), int)])], CLASSES)
+    figures = found["figures"]
+    assert figures["boundary_f1"]["rod"] is figures["hausdorff95"]["rod"] is None
+    assert figures["hausdorff95"]["cell"] is None
+    assert figures["boundary_f1"]["cell"] == figures["object_f1"]["cell"]["0.50"] == 0
+    assert figures["object_ap"]["rod"]["0.50"] is None
+    assert figures["object_precision"]["cell"]["0.50"] is None
+    assert found["intervals"]["object_ap"]["rod"]["0.50"] == [None, None]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_intervals_are_seeded_and_hold_the_figure():
+    records = examined(12)
+    one, same, other = (summarize(records, CLASSES, seed) for seed in (0, 0, 1))
+    assert one == same
+    assert one["intervals"] != other["intervals"]
+    low, high = one["intervals"]["mean_iou"]
+    assert low < one["mean_iou"] < high
+    assert (
+        summarize(records[:1], CLASSES)["intervals"]["mean_iou"]
+        == [pytest.approx(one["per_image"][0]["mean_iou"])] * 2
+    )
+
+
+def test_an_interval_is_as_wide_as_theory_says():
+    # Of the mean of n values of standard deviation s: 2 x 1.96 s / sqrt(n).
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=200)
+    draws = rng.multinomial(200, np.full(200, 1 / 200), 4000) @ values / 200
+    low, high = interval(draws)
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(200), rel=0.08)
+
+
+def test_a_comparison_is_paired():
+    good, bad = examined(10, 0.2), examined(10, 0.8)
+    found = compare(bad, good, CLASSES)
+    gain = summarize(good, CLASSES)["mean_iou"] - summarize(bad, CLASSES)["mean_iou"]
+    assert found["mean_iou"]["difference"] == pytest.approx(gain)
+    low, high = found["mean_iou"]["interval"]
+    assert 0 < low < gain < high
+    same = compare(good, good, CLASSES)
+    assert same["mean_iou"] == {"difference": 0, "interval": [0, 0]}
+    with pytest.raises(SettingError, match="same images"):
+        compare(good, bad[1:], CLASSES)
+
+
+def test_true_objects_may_be_given():
+    truth = np.zeros((10, 20), int)
+    truth[2:8, 2:8] = truth[2:8, 8:14] = 1
+    numbers = np.where(truth, np.where(np.arange(20) < 8, 1, 2), 0)
+    chances = np.eye(3)[truth]
+    assert summarize([examine("it", truth, chances)], CLASSES)["objects"]["cell"]["true"] == 1
+    [record] = [examine("it", truth, chances, instances=numbers)]
+    found = summarize([record], CLASSES)
+    assert found["objects"]["cell"] == {"true": 2, "predicted": 1}
+    assert sorted(record.sizes[0][0].tolist()) == [36, 36]
+
+
+def test_no_images_cannot_be_summarized():
+    with pytest.raises(SettingError, match="no image"):
+        summarize([], CLASSES)
+
+
+def shown(*tables, width=80) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    for table in tables:
+        console.print(table)
+    return console.export_text()
+
+
+def test_tables_show_every_class_and_dashes():
+    truth = np.array([[0, 0, 1, 1]])
+    found = summarize([examine("it", truth, np.eye(3)[[[0, 0, 1, 0]]])], CLASSES)
+    text = shown(show.table(found), show.objects(found))
+    rows = {}
+    for line in text.splitlines():
+        if line.strip():
+            rows.setdefault(line.split()[0], line.split()[1:])
+    assert rows["background"] == ["0.667", "0.667–0.667", "0.800", "0.667", "1.000", "1.000", "1.0"]
+    assert rows["rod"] == ["–"] * 6
+    assert rows["mean"] == ["0.583", "0.583–0.583", "0.733"]
+    assert "accuracy 0.750, 1 image," in text
+    assert "…" not in text
+
+
+def test_tables_take_class_names_literally():
+    found = summarize([examine("it", np.zeros((1, 1), int), np.ones((1, 1, 2)) / 2)], ("[red]cell", "[b]"))
+    assert "[red]cell" in shown(show.table(found), width=120)
+    assert "[b]" in shown(show.objects(found), width=120)
