@@ -1,123 +1,23 @@
 """The commands as a user meets them: what they write, and how they refuse."""
 
-import csv
 import json
 import os
 import shutil
 import struct
 import subprocess
 import sys
-import time
 import zlib
 
 import click
 import numpy as np
 import pytest
 import tifffile
+from commands import FAST, first, pixels, refuses, run
 from PIL import Image
 
-from unetpp.app.cli import cli, main
+from unetpp.app.cli import cli
 from unetpp.app.options import Duration
 from unetpp.bundle import DESCRIPTION
-from unetpp.data.synthetic import write_dataset
-
-FAST = ["--epochs", "1", "--filters", "2,4", "--patch", "32", "--batch", "4", "--long-side", "0"]
-
-
-def run(*arguments):
-    """Exit status of a command, in this process."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code or 0
-
-
-def refuses(capsys, *arguments, saying, status=1):
-    """A command fails with one line on standard error that says what is wrong, and no traceback."""
-    assert run(*arguments) == status
-    lines = capsys.readouterr().err.strip().splitlines()
-    line = lines[-1]
-    assert line.startswith("unetpp: ")
-    for part in [saying] if isinstance(saying, str) else saying:
-        assert part in line
-    assert not any("Traceback" in text for text in lines)
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_dataset(folder, 5, size=(40, 56), seed=3)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def trained(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    assert run("train", data, "--out", folder, *FAST) == 0
-    return folder
-
-
-@pytest.fixture
-def copy(data, tmp_path):
-    """A data set that a test may spoil."""
-    return shutil.copytree(data, tmp_path / "data")
-
-
-def pixels(path):
-    with Image.open(path) as picture:
-        return np.array(picture)
-
-
-def first(folder):
-    return sorted(folder.iterdir())[0]
-
-
-def test_a_run_leaves_model_history_split_events_and_pictures(trained):
-    assert json.loads((trained / "model" / DESCRIPTION).read_text())["classes"] == [
-        "background",
-        "blood_cell",
-        "bacteria",
-    ]
-    with (trained / "history.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1"]
-    assert {"loss", "mean_iou", "iou_bacteria", "learning_rate"} < set(rows[0])
-    split = json.loads((trained / "split.json").read_text())
-    stems = [sample["stem"] for side in split.values() for sample in side]
-    assert len(stems) == len(set(stems)) == 5
-    assert list((trained / "events").rglob("events*"))
-    assert len(list((trained / "validation").glob("*.png"))) == len(split["validation"])
-
-
-def test_scores_are_those_of_the_labels_that_predict_writes(trained, data, tmp_path):
-    assert run("evaluate", trained, data, "--json", tmp_path / "scores.json") == 0
-    assert run("predict", trained, data / "images", "--out", tmp_path / "out") == 0
-    scores = json.loads((tmp_path / "scores.json").read_text())
-    truth = np.concatenate([pixels(p).ravel() for p in sorted((data / "masks").iterdir())])
-    found = np.concatenate([pixels(p).ravel() for p in sorted((tmp_path / "out" / "labels").iterdir())])
-    for index, name in enumerate(("background", "blood_cell", "bacteria")):
-        both, either = (
-            ((truth == index) & (found == index)).sum(),
-            ((truth == index) | (found == index)).sum(),
-        )
-        assert scores["classes"][name]["iou"] == pytest.approx(both / either)
-        assert scores["classes"][name]["support"] == (truth == index).sum()
-    assert scores["accuracy"] == pytest.approx((truth == found).mean())
-    assert scores["images"] == 5
-    assert set(scores) == {"classes", "mean_iou", "mean_dice", "accuracy", "confusion", "images", "seconds"}
-
-
-def test_a_run_is_resumed_where_it_stopped(data, tmp_path):
-    assert run("train", data, "--out", tmp_path / "run", *FAST) == 0
-    assert run("train", data, "--out", tmp_path / "run", "--resume", "--epochs", "3") == 0
-    with (tmp_path / "run" / "history.csv").open() as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
-
-
-def test_a_budget_is_kept(data, tmp_path):
-    begun = time.monotonic()
-    assert run("train", data, "--out", tmp_path / "run", *FAST[2:], "--budget", "15s") == 0
-    assert time.monotonic() - begun < 30
-    assert (tmp_path / "run" / "model" / DESCRIPTION).is_file()
 
 
 def test_images_of_any_size_and_kind_are_predicted(trained, tmp_path):
@@ -288,13 +188,6 @@ def test_outputs_that_exist_are_kept(trained, data, tmp_path, capsys):
     assert (tmp_path / "scores.json").read_text() == "mine"
 
 
-def test_overwriting_a_run_removes_only_what_a_run_leaves(data, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "notes.txt").write_text("mine")
-    assert run("train", data, "--out", tmp_path / "run", *FAST, "--overwrite") == 0
-    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
-
-
 @pytest.mark.parametrize(
     ("options", "saying"),
     [
@@ -455,80 +348,3 @@ def test_a_cluster_that_does_not_answer_is_one_line(trained, data, tmp_path, cap
         "tcp://127.0.0.1:9",
     ]
     refuses(capsys, *arguments, saying=["tcp://127.0.0.1:9", "no Dask scheduler answers"])
-
-
-def test_levels_are_measured_and_one_is_kept(data, tmp_path, capsys):
-    deep = tmp_path / "deep"
-    assert run("train", data, "--out", deep, *FAST, "--filters", "2,3,4", "--deep-supervision") == 0
-    assert run("levels", deep, data) == 0
-    shown = capsys.readouterr().out
-    assert all(part in shown for part in ("level 1", "level 2", "bacteria", "ms", "MB"))
-    assert run("prune", deep, "--level", 1, "--out", tmp_path / "small") == 0
-    for level, model in (("1", deep), ("1", tmp_path / "small")):
-        assert run("predict", model, data / "images", "--out", tmp_path / model.name, "--level", level) == 0
-    for path in sorted((tmp_path / "deep" / "labels").iterdir()):
-        same = np.array(Image.open(path)) == np.array(Image.open(tmp_path / "small" / "labels" / path.name))
-        assert same.mean() > 0.999
-    refuses(capsys, "prune", deep, "--level", 9, "--out", tmp_path / "x", saying=("no level 9", "1, 2"))
-    refuses(capsys, "prune", deep, "--level", 1, "--out", tmp_path / "small", saying="--overwrite")
-
-
-def test_a_model_is_quantised_and_says_what_it_costs(trained, data, tmp_path, capsys):
-    model = shutil.copytree(trained / "model", tmp_path / "model")
-    refuses(capsys, "predict", model, data, "--out", tmp_path / "o", "--precision", "int8", saying="quantize")
-    assert run("quantize", model, "--data", data) == 0
-    shown = capsys.readouterr().out
-    assert all(part in shown for part in ("before", "int8", "blood_cell", "ms"))
-    assert run("predict", model, data / "images", "--out", tmp_path / "out", "--precision", "int8") == 0
-    assert len(list((tmp_path / "out" / "labels").iterdir())) == 5
-
-
-def test_a_plan_says_why_and_is_followed_when_edited(data, tmp_path, capsys):
-    file = tmp_path / "plan.json"
-    assert run("plan", data, "--out", file, "--batch", 3) == 0
-    shown = capsys.readouterr().out
-    assert all(
-        row in shown for row in ("size", "crops", "batch", "as given", "near-duplicates", "learning rate")
-    )
-    refuses(capsys, "plan", data, "--out", file, saying="--overwrite")
-    content = json.loads(file.read_text())
-    assert content["options"]["batch"] == 3
-    content["options"] |= {"filters": [2, 4], "patch": 32, "epochs": 1, "batch": 2}
-    file.write_text(json.dumps(content))
-    assert run("train", data, "--out", tmp_path / "run", "--plan", file, "--batch", 4) == 0
-    options = json.loads((tmp_path / "run" / "plan.json").read_text())["options"]
-    assert (options["filters"], options["patch"], options["batch"]) == ([2, 4], 32, 4)
-
-
-def test_a_learning_rate_is_found(data, capsys):
-    assert run("lr-find", data, *FAST) == 0
-    shown = capsys.readouterr().out
-    rate = float(shown.split("--learning-rate")[1].split()[0].rstrip(":"))
-    assert 1e-6 <= rate <= 1
-
-
-def test_a_cross_validation_runs_every_fold_and_goes_on(data, tmp_path, capsys):
-    out = tmp_path / "cv"
-    assert run("train", data, "--out", out, *FAST, "--folds", 2) == 0
-    assert all(f"fold {k}" in capsys.readouterr().out for k in [1])
-    held = [json.loads((out / f"fold_{k}" / "split.json").read_text())["validation"] for k in (1, 2)]
-    assert len(held[0]) + len(held[1]) == 5
-    shutil.rmtree(out / "fold_2")
-    assert run("train", data, "--out", out, *FAST, "--folds", 2, "--resume") == 0
-    assert (out / "fold_2" / "model").is_dir()
-    refuses(capsys, "train", data, "--out", tmp_path / "x", *FAST, "--folds", 2, "--fold", 3, saying="--fold")
-
-
-def test_a_run_starts_from_a_model(trained, data, tmp_path, capsys):
-    assert run("train", data, "--out", tmp_path / "run", "--epochs", 1, "--from", trained) == 0
-    assert "whose weights it starts from" in " ".join(capsys.readouterr().out.split())
-    refuses(
-        capsys,
-        "train",
-        data,
-        "--out",
-        tmp_path / "y",
-        "--from",
-        tmp_path / "nowhere",
-        saying="no such folder",
-    )

@@ -142,8 +142,8 @@ class Instances:
         self.path, self.size = path, size
         path.parent.mkdir(parents=True, exist_ok=True)
         # A file, so that it may be larger than the memory; without a name, so that nothing is left of it.
-        file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115
-        self.pixels = np.memmap(file, np.uint32, "w+", shape=size)
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            self.pixels = np.memmap(file, np.uint32, "w+", shape=size)
 
     def add(self, top: int, numbers: np.ndarray, first: int) -> None:
         """Draw a strip's objects, with `first` added to their numbers."""

@@ -56,10 +56,10 @@ def write_survey(subjects, names, out, *, overwrite, table, instances, formats, 
             subjects, names, Rules(**rules), out, done=lambda subject: bar.advance(task), **options
         )
     found = [f"{int(counts['count'][counts['class'] == name].sum()):,} {name}" for name in names[1:]]
-    console.print(f"found {', '.join(found)} in {len(subjects)} images", highlight=False, soft_wrap=True)
-    console.print(
-        f"objects: {out / ('objects' + suffix)}   counts: {out / ('counts' + suffix)}", highlight=False
-    )
+    images = f"{len(subjects)} image{'' if len(subjects) == 1 else 's'}"
+    console.print(f"found {', '.join(found)} in {images}", highlight=False, soft_wrap=True)
+    for name in ("objects", "counts"):
+        console.print(f"{name}: {out / (name + suffix)}", highlight=False, soft_wrap=True)
 
 
 def refuse_existing(out: Path, suffix: str, *, overwrite: bool) -> None:

@@ -1,0 +1,95 @@
+"""unetpp evaluate, levels, quantize: scores of models."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from commands import FAST, pixels, refuses, run
+from PIL import Image
+from scipy import ndimage
+
+
+def test_scores_are_those_of_the_labels_that_predict_writes(trained, data, tmp_path):
+    assert run("evaluate", trained, data, "--json", tmp_path / "scores.json") == 0
+    assert run("predict", trained, data / "images", "--out", tmp_path / "out") == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    truth = np.concatenate([pixels(p).ravel() for p in sorted((data / "masks").iterdir())])
+    found = np.concatenate([pixels(p).ravel() for p in sorted((tmp_path / "out" / "labels").iterdir())])
+    for index, name in enumerate(("background", "blood_cell", "bacteria")):
+        both, either = (
+            ((truth == index) & (found == index)).sum(),
+            ((truth == index) | (found == index)).sum(),
+        )
+        assert scores["classes"][name]["iou"] == pytest.approx(both / either)
+        assert scores["classes"][name]["support"] == (truth == index).sum()
+    assert scores["accuracy"] == pytest.approx((truth == found).mean())
+    assert scores["images"] == 5
+    assert [row["name"] for row in scores["per_image"]] == [
+        p.stem for p in sorted((data / "images").iterdir())
+    ]
+
+
+def test_levels_are_measured_and_one_is_kept(data, tmp_path, capsys):
+    deep = tmp_path / "deep"
+    assert run("train", data, "--out", deep, *FAST, "--filters", "2,3,4", "--deep-supervision") == 0
+    assert run("levels", deep, data) == 0
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in ("level 1", "level 2", "bacteria", "ms", "MB"))
+    assert run("prune", deep, "--level", 1, "--out", tmp_path / "small") == 0
+    for level, model in (("1", deep), ("1", tmp_path / "small")):
+        assert run("predict", model, data / "images", "--out", tmp_path / model.name, "--level", level) == 0
+    for path in sorted((tmp_path / "deep" / "labels").iterdir()):
+        same = np.array(Image.open(path)) == np.array(Image.open(tmp_path / "small" / "labels" / path.name))
+        assert same.mean() > 0.999
+    refuses(capsys, "prune", deep, "--level", 9, "--out", tmp_path / "x", saying=("no level 9", "1, 2"))
+    refuses(capsys, "prune", deep, "--level", 1, "--out", tmp_path / "small", saying="--overwrite")
+
+
+def test_a_model_is_quantised_and_says_what_it_costs(trained, data, tmp_path, capsys):
+    model = shutil.copytree(trained / "model", tmp_path / "model")
+    refuses(capsys, "predict", model, data, "--out", tmp_path / "o", "--precision", "int8", saying="quantize")
+    assert run("quantize", model, "--data", data) == 0
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in ("before", "int8", "blood_cell", "ms"))
+    assert run("predict", model, data / "images", "--out", tmp_path / "out", "--precision", "int8") == 0
+    assert len(list((tmp_path / "out" / "labels").iterdir())) == 5
+
+
+def test_a_model_is_compared_with_another_on_the_same_images(trained, data, tmp_path, capsys):
+    options = ["--against", trained, "--json", tmp_path / "scores.json", "--split", "blood_cell"]
+    assert run("evaluate", trained, data, *options) == 0
+    shown = capsys.readouterr().out
+    assert "+0.000 to +0.000" in shown
+    against = json.loads((tmp_path / "scores.json").read_text())["against"]
+    assert against["iou"]["difference"] == {"background": 0, "blood_cell": 0, "bacteria": 0}
+
+
+def test_true_objects_are_taken_from_a_folder(trained, data, tmp_path, capsys):
+    folder = tmp_path / "instances"
+    folder.mkdir()
+    total = 0
+    for path in (data / "masks").iterdir():
+        numbers, count = ndimage.label(pixels(path) == 1)
+        total += count
+        Image.fromarray(numbers.astype(np.uint16)).save(folder / path.name)
+    assert run("evaluate", trained, data, "--instances", folder, "--json", tmp_path / "scores.json") == 0
+    found = json.loads((tmp_path / "scores.json").read_text())["objects"]
+    assert found["blood_cell"]["true"] == total
+    assert found["bacteria"]["true"] == 0
+    sorted(folder.iterdir())[0].unlink()
+    refuses(capsys, "evaluate", trained, data, "--instances", folder, saying="no label image of objects")
+
+
+@pytest.mark.parametrize(
+    ("options", "saying"),
+    [
+        (["--tolerance", "-1"], "--tolerance"),
+        (["--split", "whale"], ["no class whale", "bacteria"]),
+        (["--smallest", "-1"], "--smallest"),
+        (["--instances", "nowhere"], "no label image"),
+        (["--against", "nowhere"], "no such folder"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(options, saying, trained, data, capsys):
+    refuses(capsys, "evaluate", trained, data, *options, saying=saying)

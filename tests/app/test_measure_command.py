@@ -1,0 +1,212 @@
+"""unetpp measure and predict --objects: tables, instances and outlines of what was labelled."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from commands import pixels, refuses, run
+from PIL import Image
+from skimage.draw import disk, polygon2mask
+
+from unetpp.data.images import write_png
+from unetpp.data.pyramids import write_ome_tiff
+
+CLASSES = "background,cell,rod"
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def drawn():
+    """Two discs that touch, a rod, and a disc at the border."""
+    labels = np.zeros((80, 120), np.uint8)
+    for centre in ((30, 30), (30, 55), (79, 100)):
+        labels[disk(centre, 14, shape=labels.shape)] = 1
+    labels[60:64, 10:60] = 2
+    return labels
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Two label images, of which one is empty, and their images."""
+    rng = np.random.default_rng(0)
+    for name, labels in (("some", drawn()), ("none", np.zeros((80, 120), np.uint8))):
+        write_png(tmp_path / "labels" / f"{name}.png", labels)
+        write_png(tmp_path / "images" / f"{name}.png", rng.integers(0, 255, (80, 120, 3), np.uint8))
+    return tmp_path
+
+
+def test_objects_and_counts_are_tables(labelled, capsys):
+    out = labelled / "out"
+    options = [
+        "--classes",
+        CLASSES,
+        "--images",
+        labelled / "images",
+        "--split",
+        "cell",
+        "--pixel-size",
+        "0.5",
+    ]
+    assert run("measure", labelled / "labels", "--out", out, *options) == 0
+    assert "found 3 cell, 1 rod in 2 images" in capsys.readouterr().out
+    found = rows(out / "objects.csv")
+    assert [(row["image"], row["class"], row["id"]) for row in found] == [
+        ("some", "cell", "1"), ("some", "cell", "2"), ("some", "rod", "3"), ("some", "cell", "4"),
+    ]  # fmt: skip
+    rod = found[2]
+    assert {name: float(rod[name]) for name in ("area", "length", "area_um2", "length_um")} == {
+        "area": 200, "length": pytest.approx(50, rel=0.03), "area_um2": 50, "length_um": pytest.approx(25, rel=0.03),
+    }  # fmt: skip
+    mean = pixels(labelled / "images" / "some.png")[60:64, 10:60, 1].mean()
+    assert float(rod["intensity_mean_2"]) == pytest.approx(mean, rel=1e-4)
+    assert [row["touches_border"] for row in found] == ["0", "0", "0", "1"]
+    counts = {(row["image"], row["class"]): row for row in rows(out / "counts.csv")}
+    assert [int(row["count"]) for row in counts.values()] == [0, 0, 3, 1]
+    assert float(counts["some", "cell"]["per_mm2"]) == pytest.approx(3 / (80 * 120 * 0.25) * 1e6, rel=1e-4)
+
+
+def test_an_image_without_objects_has_a_table_with_headers(labelled):
+    (labelled / "labels" / "some.png").unlink()
+    assert run("measure", labelled / "labels", "--out", labelled / "out") == 0
+    text = (labelled / "out" / "objects.csv").read_text()
+    assert text.startswith("image,class,id,area,")
+    assert text.count("\n") == 1
+    assert [row["count"] for row in rows(labelled / "out" / "counts.csv")] == ["0"]
+
+
+def test_parquet_holds_what_csv_does(labelled):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for kind in ("csv", "parquet"):
+        assert run("measure", labelled / "labels", "--out", labelled / kind, "--table", kind) == 0
+    table = parquet.read_table(labelled / "parquet" / "objects.parquet").to_pydict()
+    texts = rows(labelled / "csv" / "objects.csv")
+    assert list(table) == list(texts[0])
+    for name, column in table.items():
+        for value, row in zip(column, texts, strict=True):
+            assert str(value) == row[name] or float(value) == pytest.approx(
+                float(row[name]), rel=1e-5, abs=1e-9
+            )
+
+
+def test_outlines_and_instances_hold_the_same_objects(labelled):
+    roifile = pytest.importorskip("roifile")
+    out = labelled / "out"
+    options = ["--instances", "--split", "cell", "--classes", CLASSES]
+    for name in ("geojson", "roi", "coco"):
+        options += ["--outlines", name]
+    assert run("measure", labelled / "labels", "--out", out, *options) == 0
+    numbers = pixels(out / "instances" / "some.tif")
+    assert numbers.dtype == np.uint16
+    assert ((numbers > 0) == (drawn() > 0)).all()
+    areas = [int(row["area"]) for row in rows(out / "objects.csv")]
+    assert np.bincount(numbers.ravel())[1:].tolist() == areas
+
+    features = json.loads((out / "geojson" / "some.geojson").read_text())["features"]
+    coco = json.loads((out / "coco.json").read_text())
+    regions = roifile.roiread(out / "roi" / "some.zip")
+    assert len(features) == len(coco["annotations"]) == len(regions) == len(areas)
+    for k, (feature, note, region) in enumerate(zip(features, coco["annotations"], regions, strict=True), 1):
+        [[ring]] = feature["geometry"]["coordinates"]
+        assert ring[0] == ring[-1]
+        flat = np.reshape(note["segmentation"][0], (-1, 2))
+        for outline in (np.array(ring), flat, region.coordinates()):
+            # Pixel (0, 0) spans 0 to 1, so its middle is at a half.
+            inside = polygon2mask(numbers.shape, outline[:, ::-1] - 0.5)
+            assert np.mean(inside[numbers == k]) > 0.9
+            assert np.mean(numbers[inside] == k) > 0.9
+        assert note["area"] == areas[k - 1]
+        assert note["category_id"] == {"cell": 1, "rod": 2}[feature["properties"]["classification"]["name"]]
+    assert coco["images"] == [
+        {"id": k, "file_name": name, "height": 80, "width": 120} for k, name in enumerate(("none", "some"), 1)
+    ]
+    assert json.loads((out / "geojson" / "none.geojson").read_text())["features"] == []
+
+
+def test_a_slide_s_objects_are_those_of_the_image(tmp_path, monkeypatch):
+    from unetpp.analysis import strips, subjects
+
+    labels = np.tile(drawn(), (6, 4))
+    write_png(tmp_path / "whole.png", labels)
+    write_ome_tiff(tmp_path / "slide.ome.tif", [labels], "YX")
+    assert run("measure", tmp_path / "whole.png", "--out", tmp_path / "whole", "--instances") == 0
+    monkeypatch.setattr(subjects, "LARGE", 1000)
+    monkeypatch.setattr(strips.whole_objects, "__kwdefaults__", {"pixels": 20_000})
+    assert run("measure", tmp_path / "slide.ome.tif", "--out", tmp_path / "slide", "--instances") == 0
+
+    def comparable(folder):
+        return sorted(
+            tuple(value for name, value in row.items() if name not in ("image", "id"))
+            for row in rows(tmp_path / folder / "objects.csv")
+        )
+
+    assert comparable("slide") == comparable("whole")
+    numbers = tifffile.imread(tmp_path / "slide" / "instances" / "slide.tif")
+    assert ((numbers > 0) == (labels > 0)).all()
+    assert len(np.unique(numbers)) - 1 == len(comparable("slide"))
+
+
+def test_predicting_measures_with_probabilities(trained, data, tmp_path):
+    options = ["--objects", "--probabilities", "--split", "blood_cell"]
+    assert run("predict", trained, data / "images", "--out", tmp_path / "out", *options) == 0
+    found = rows(tmp_path / "out" / "objects.csv")
+    counts = rows(tmp_path / "out" / "counts.csv")
+    assert len(counts) == 10
+    assert sum(int(row["count"]) for row in counts) == len(found)
+    assert all(1 / 3 <= float(row["probability"]) <= 1 for row in found)
+    assert run("measure", tmp_path / "out" / "labels", "--model", trained, "--out", tmp_path / "again") == 0
+    assert {row["class"] for row in rows(tmp_path / "again" / "counts.csv")} == {"blood_cell", "bacteria"}
+
+
+def spoilt(labelled, what):
+    path = labelled / "labels" / "some.png"
+    if what == "no image":
+        (labelled / "images" / "some.png").unlink()
+    elif what == "other size":
+        write_png(labelled / "images" / "some.png", np.zeros((80, 121, 3), np.uint8))
+    elif what == "fractions":
+        path.unlink()
+        tifffile.imwrite(path.with_suffix(".tif"), np.full((80, 120), 0.5, np.float32))
+    elif what == "many values":
+        path.unlink()
+        tifffile.imwrite(path.with_suffix(".tif"), np.arange(9600, dtype=np.uint16).reshape(80, 120))
+    elif what == "colours":
+        Image.fromarray(np.random.default_rng(0).integers(0, 9, (80, 120, 3), np.uint8)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "saying"),
+    [
+        ("no image", ["--images", "IMAGES"], ["some has no image", "some.png"]),
+        ("other size", ["--images", "IMAGES"], ["121 x 80", "120 x 80"]),
+        ("fractions", ["--classes", CLASSES], ["some.tif", "fractions"]),
+        ("many values", ["--classes", CLASSES], ["some.tif", "not among the classes 0 to 2"]),
+        ("many values", [], "9599 is no class"),
+        ("colours", [], "colour picture"),
+        ("", ["--classes", "background,cell"], "values 2"),
+        ("", ["--split", "whale"], ["no class whale", "class_1, class_2"]),
+        ("", ["--split", "class_1", "--thin", "class_1"], "round"),
+        ("", ["--pixel-size", "0"], "--pixel-size cannot be 0"),
+        ("", ["--pixel-size", "nan"], "--pixel-size"),
+        ("", ["--smallest", "-3"], "--smallest"),
+        ("", ["--images", "nowhere"], "no image"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(what, options, saying, labelled, capsys):
+    spoilt(labelled, what)
+    options = [labelled / "images" if option == "IMAGES" else option for option in options]
+    refuses(capsys, "measure", labelled / "labels", "--out", labelled / "out", *options, saying=saying)
+    assert not list(labelled.glob("out/*.csv"))
+
+
+def test_tables_that_exist_are_kept(labelled, capsys):
+    assert run("measure", labelled / "labels", "--out", labelled / "out") == 0
+    refuses(capsys, "measure", labelled / "labels", "--out", labelled / "out", saying="--overwrite")
+    assert run("measure", labelled / "labels", "--out", labelled / "out", "--overwrite") == 0
+    refuses(
+        capsys, "measure", labelled / "labels", "--out", labelled / "labels" / "some.png", saying="a file"
+    )
