@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
-from unetpp.analysis import overlay as room
-from unetpp.analysis.overlay import PALETTE, contours, draw_overlay, panel, to_display
+from unetpp.analysis import display
+from unetpp.analysis.display import to_display
+from unetpp.analysis.overlay import PALETTE, contours, draw_overlay, shrink_labels
 from unetpp.errors import SettingError
 
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
@@ -80,7 +82,7 @@ def test_image_and_labels_are_not_changed():
 def test_blocks_of_rows_leave_no_seams(monkeypatch):
     image, labels = noise((23, 17)), np.random.default_rng(1).integers(0, 3, (23, 17))
     whole = draw_overlay(image.astype(np.float32), labels)
-    monkeypatch.setattr(room, "BLOCK", 40)
+    monkeypatch.setattr(display, "BLOCK", 40)
     np.testing.assert_array_equal(draw_overlay(image.astype(np.float32), labels), whole)
 
 
@@ -109,119 +111,38 @@ def test_labels_and_palettes_that_cannot_be_meant_are_refused(labels, palette):
         draw_overlay(np.zeros((4, 4, 3), np.uint8), labels, palette)
 
 
-@settings(deadline=None)
-@given(
-    st.sampled_from([np.bool_, np.uint8, np.int16, np.uint16, np.int64, np.float16, np.float32, np.float64]),
-    sizes,
-    st.sampled_from([None, 1, 2, 3, 4, 7]),
-    st.integers(0, 99),
-)
-def test_any_type_and_size_can_be_shown(dtype, size, channels, seed):
-    shape = size if channels is None else (*size, channels)
-    image = np.random.default_rng(seed).integers(0, 2000, shape).astype(dtype)
-    shown = to_display(image)
-    assert shown.shape == (*size, 3)
-    assert shown.dtype == np.uint8
+def test_contours_may_be_of_other_regions_than_the_colours():
+    labels, numbers = np.ones((3, 6), int), np.array([[1, 1, 1, 2, 2, 2]] * 3)
+    drawn = draw_overlay(np.zeros((3, 6), np.uint8), labels, outlined=numbers)
+    assert (drawn[:, 2:4] == PALETTE[1]).all()
+    assert (drawn[:, [0, 1, 4, 5]] < PALETTE[1]).all()
+    with pytest.raises(SettingError, match="do not fit"):
+        draw_overlay(np.zeros((3, 6), np.uint8), labels, outlined=numbers[:2])
 
 
-@settings(deadline=None)
-@given(st.sampled_from([np.uint8, np.uint16, np.float32]), st.integers(1, 5), st.integers(2, 250))
-def test_showing_twice_is_showing_once(dtype, channels, high):
-    image = np.random.default_rng(0).integers(0, high, (16, 16, channels)).astype(dtype)
-    once = to_display(image)
-    np.testing.assert_array_equal(to_display(once), once)
+@given(label_images)
+def test_labels_that_are_not_shrunk_stay(labels):
+    np.testing.assert_array_equal(shrink_labels(labels, 1), labels)
 
 
-def test_bright_eight_bit_image_is_kept():
-    image = noise((50, 50))
-    np.testing.assert_array_equal(to_display(image), image)
+@pytest.mark.parametrize("degrees", range(0, 180, 20))
+@pytest.mark.parametrize("step", [2, 3, 8])
+def test_a_filament_stays_whole_when_it_is_shrunk(degrees, step):
+    y, x = np.mgrid[:120, :120] - 59.5
+    angle = np.deg2rad(degrees)
+    cell = (np.hypot(y, x) < 30).astype(np.uint8)
+    rod = (np.abs(y * np.cos(angle) - x * np.sin(angle)) < 1.5) & (np.hypot(y, x) < 50)
+    small = shrink_labels(np.where(rod, np.uint8(2), cell), step)
+    assert small.shape == (-(-120 // step),) * 2
+    thin = small == 2
+    assert ndimage.label(thin, np.ones((3, 3)))[1] == 1
+    assert np.hypot(*(np.ptp(axis) for axis in np.nonzero(thin))) * step > 85
+    assert (small == 1).any()
 
 
-def test_dark_eight_bit_image_is_stretched():
-    shown = to_display(noise((50, 50), 5, 40))
-    assert (shown.min(), shown.max()) == (0, 255)
-
-
-def test_black_image_stays_black():
-    assert to_display(np.zeros((5, 5, 3), np.uint8)).max() == 0
-    assert to_display(np.full((5, 5, 3), 700, np.uint16)).max() == 0
-
-
-def test_few_extreme_values_do_not_decide_the_stretch():
-    image = np.random.default_rng(0).normal(100, 10, (200, 200))
-    image[0, :5] = 1e6
-    assert to_display(image).mean() == pytest.approx(128, abs=10)
-
-
-def test_colours_are_stretched_together_and_other_channels_alone():
-    image = np.random.default_rng(0).integers(0, 1000, (50, 50, 3)).astype(np.uint16) // np.array(
-        [1, 2, 4], np.uint16
-    )
-    red, green, blue = to_display(image).reshape(-1, 3).max(axis=0)
-    assert red == 255 > green > blue
-    assert (to_display(image[..., :2]).reshape(-1, 3).max(axis=0) == (255, 255, 0)).all()
-
-
-def test_grey_is_grey_two_are_red_and_green_more_are_the_first_three():
-    image = noise((8, 8))
-    assert (to_display(image[..., 0]) == image[..., :1]).all()
-    assert (to_display(image[..., :2]) == image * np.array([1, 1, 0], np.uint8)).all()
-    assert (to_display(np.concatenate([image, image], axis=2)) == image).all()
-
-
-def test_values_that_are_not_finite_are_black():
-    image = np.linspace(1, 2, 100).reshape(10, 10)
-    image[0, :3] = np.nan, np.inf, -np.inf
-    shown = to_display(image)
-    assert shown[0, :3].max() == 0
-    assert shown[-1, -1, 0] == 255
-    assert to_display(np.full((2, 2, 4), np.nan)).max() == 0
-
-
-@pytest.mark.parametrize(
-    "image", [np.zeros(3), np.zeros((2, 2, 0)), np.zeros((2, 2), complex), np.zeros((1, 2, 3, 4))]
-)
-def test_arrays_that_are_no_images_are_refused(image):
-    with pytest.raises(SettingError, match="is no image"):
-        to_display(image)
-
-
-def test_panel_shows_every_image_from_left_to_right():
-    images = [np.full((40, 50, 3), value, np.uint8) for value in (60, 120, 180)]
-    sheet = panel([("image", images[0]), ("truth", images[1]), ("prediction", images[2])])
-    middle = sheet[sheet.shape[0] - 25, :, 0]
-    assert [int((middle == value).sum()) for value in (60, 120, 180)] == [50, 50, 50]
-    assert (np.diff([np.flatnonzero(middle == value)[0] for value in (60, 120, 180)]) > 50).all()
-    assert (sheet.dtype, sheet.shape[2]) == (np.uint8, 3)
-
-
-def test_panel_has_titles():
-    columns = [("", np.zeros((40, 80, 3), np.uint8))]
-    assert (panel(columns) == 255).sum() == 0
-    assert (panel([("truth", columns[0][1])]) > 200).sum() > 30
-
-
-def test_panel_takes_images_of_different_sizes():
-    small, large = noise((10, 20)), noise((90, 70))
-    sheet = panel([("a", small), ("a long title above a small image", small), ("b", large)])
-    assert sheet.shape[0] >= 90
-
-
-@pytest.mark.parametrize("count", [2, 3, 40])
-def test_legend_has_every_class_but_the_background(count):
-    columns = [("image", np.zeros((40, 200, 3), np.uint8))]
-    sheet = panel(columns, classes=[f"class {index}" for index in range(count)])
-    for colour in PALETTE[1 : min(count, len(PALETTE))]:
-        assert (sheet == colour).all(axis=2).sum() >= 100
-    assert sheet.shape[0] > panel(columns).shape[0]
-
-
-def test_long_class_names_widen_the_panel():
-    columns = [("", np.zeros((8, 8, 3), np.uint8))]
-    assert panel(columns, classes=("", "spirochaete " * 5)).shape[1] > 250
-
-
-@pytest.mark.parametrize("columns", [[], [("a", np.zeros((4, 4), np.uint8))], [("a", np.zeros((4, 4, 3)))]])
-def test_panel_refuses_what_it_cannot_show(columns):
-    with pytest.raises(SettingError):
-        panel(columns)
+@given(label_images, st.integers(1, 5))
+def test_shrinking_invents_nothing(labels, step):
+    small = shrink_labels(labels, step)
+    for (y, x), label in np.ndenumerate(small):
+        block = labels[y * step : (y + 1) * step, x * step : (x + 1) * step]
+        assert label == 0 or label in block

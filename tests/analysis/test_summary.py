@@ -177,7 +177,7 @@ def test_tables_show_every_class_and_dashes():
     for line in text.splitlines():
         if line.strip():
             rows.setdefault(line.split()[0], line.split()[1:])
-    assert rows["background"] == ["0.667", "0.667–0.667", "0.800", "0.667", "1.000", "1.000", "1.0"]
+    assert rows["background"] == ["0.667", "0.667–0.667", "0.800", "0.667", "1.000", "1.000", "1.8"]
     assert rows["rod"] == ["–"] * 6
     assert rows["mean"] == ["0.583", "0.583–0.583", "0.733"]
     assert "accuracy 0.750, 1 image," in text

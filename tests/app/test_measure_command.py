@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from commands import pixels, refuses, run
 from PIL import Image
+from scipy import ndimage
 from skimage.draw import disk, polygon2mask
 
 from unetpp.data.images import write_png
@@ -21,7 +22,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def drawn():
+def drawn_objects():
     """Two discs that touch, a rod, and a disc at the border."""
     labels = np.zeros((80, 120), np.uint8)
     for centre in ((30, 30), (30, 55), (79, 100)):
@@ -34,7 +35,7 @@ def drawn():
 def labelled(tmp_path):
     """Two label images, of which one is empty, and their images."""
     rng = np.random.default_rng(0)
-    for name, labels in (("some", drawn()), ("none", np.zeros((80, 120), np.uint8))):
+    for name, labels in (("some", drawn_objects()), ("none", np.zeros((80, 120), np.uint8))):
         write_png(tmp_path / "labels" / f"{name}.png", labels)
         write_png(tmp_path / "images" / f"{name}.png", rng.integers(0, 255, (80, 120, 3), np.uint8))
     return tmp_path
@@ -96,13 +97,13 @@ def test_parquet_holds_what_csv_does(labelled):
 def test_outlines_and_instances_hold_the_same_objects(labelled):
     roifile = pytest.importorskip("roifile")
     out = labelled / "out"
-    options = ["--instances", "--split", "cell", "--classes", CLASSES]
+    options = ["--also", "instances", "--split", "cell", "--classes", CLASSES]
     for name in ("geojson", "roi", "coco"):
-        options += ["--outlines", name]
+        options += ["--also", name]
     assert run("measure", labelled / "labels", "--out", out, *options) == 0
     numbers = pixels(out / "instances" / "some.tif")
     assert numbers.dtype == np.uint16
-    assert ((numbers > 0) == (drawn() > 0)).all()
+    assert ((numbers > 0) == (drawn_objects() > 0)).all()
     areas = [int(row["area"]) for row in rows(out / "objects.csv")]
     assert np.bincount(numbers.ravel())[1:].tolist() == areas
 
@@ -127,16 +128,38 @@ def test_outlines_and_instances_hold_the_same_objects(labelled):
     assert json.loads((out / "geojson" / "none.geojson").read_text())["features"] == []
 
 
+def test_objects_are_drawn_with_their_numbers(labelled):
+    options = [
+        "--also",
+        "numbered",
+        "--images",
+        labelled / "images",
+        "--pixel-size",
+        "0.2",
+        "--split",
+        "cell",
+    ]
+    assert run("measure", labelled / "labels", "--out", labelled / "out", "--classes", CLASSES, *options) == 0
+    drawn = pixels(labelled / "out" / "numbered" / "some.jpg")
+    plain = pixels(labelled / "images" / "some.png")
+    assert drawn.shape[0] > 80
+    assert drawn.shape[1:] == plain.shape[1:]
+    shift = (drawn[:80].astype(float) - plain).mean(axis=2)
+    outside = ndimage.binary_dilation(drawn_objects() > 0, iterations=9)
+    assert np.abs(shift[~outside]).mean() < 12
+    assert np.abs(shift[drawn_objects() > 0]).mean() > 24
+
+
 def test_a_slide_s_objects_are_those_of_the_image(tmp_path, monkeypatch):
     from unetpp.analysis import strips, subjects
 
-    labels = np.tile(drawn(), (6, 4))
+    labels = np.tile(drawn_objects(), (6, 4))
     write_png(tmp_path / "whole.png", labels)
     write_ome_tiff(tmp_path / "slide.ome.tif", [labels], "YX")
-    assert run("measure", tmp_path / "whole.png", "--out", tmp_path / "whole", "--instances") == 0
+    assert run("measure", tmp_path / "whole.png", "--out", tmp_path / "whole", "--also", "instances") == 0
     monkeypatch.setattr(subjects, "LARGE", 1000)
     monkeypatch.setattr(strips.whole_objects, "__kwdefaults__", {"pixels": 20_000})
-    assert run("measure", tmp_path / "slide.ome.tif", "--out", tmp_path / "slide", "--instances") == 0
+    assert run("measure", tmp_path / "slide.ome.tif", "--out", tmp_path / "slide", "--also", "instances") == 0
 
     def comparable(folder):
         return sorted(

@@ -1,11 +1,10 @@
 """Labels drawn on the image, for people to look at."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
+from unetpp.analysis.display import row_blocks, to_display
 from unetpp.errors import SettingError
 
 # Black for the background, then colours chosen one by one to differ most from black and from all before
@@ -19,90 +18,15 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
     (255, 146, 0),
 )  # fmt: skip
 
-DARK = 60  # an 8-bit image whose 99.5th percentile is below this is too dark to see
 FILL, SOLID = 90, 256  # opacity of a region's inside and of its contour, in 256ths
-SEEN, BLOCK = 1 << 16, 1 << 20  # about how many pixels decide the stretch, and are worked on at once
-
-
-def to_display(image: np.ndarray) -> np.ndarray:
-    """Make an image visible; for viewing only, never for measuring.
-
-    Eight-bit images keep their values unless nearly all of them are below 60. These, and images of any
-    other type, are stretched: the 0.5th percentile becomes 0 and the 99.5th 255, over all three channels
-    together, or channel by channel where the channels are no colours (two, or more than three of them).
-
-    Args:
-        image: (H, W) or (H, W, C) of any real dtype and range. One channel gives grey, two give red and
-            green, more than three give the first three. Values that are not finite are drawn black.
-
-    Returns:
-        (H, W, 3) uint8; possibly the image itself.
-
-    Raises:
-        SettingError: the array is no image.
-
-    Example:
-        >>> to_display(np.array([[0, 40000]], np.uint16))[0, :, 0].tolist()
-        [0, 255]
-    """
-    image = np.asarray(image)
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.ndim != 3 or image.shape[2] == 0 or image.dtype.kind not in "biuf":
-        raise SettingError(f"an array of shape {image.shape} and type {image.dtype} is no image")
-    colours = image.shape[2] in (1, 3)
-    image = image[..., :3]
-    if image.dtype == bool:
-        image = image.astype(np.uint8) * np.uint8(255)
-    lows, highs = display_range(image, together=colours)
-    if image.dtype != np.uint8 or (highs.max() < DARK and np.any(highs > lows)):
-        image = stretch(image, lows, highs)
-    return as_rgb(image)
-
-
-def display_range(image: np.ndarray, *, together: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The 0.5th and 99.5th percentiles of the finite values, of all channels together or of each.
-
-    A regular grid of pixels stands for a large image. Channels without a finite value have 0 and 0.
-    """
-    step = max(1, math.isqrt(image.shape[0] * image.shape[1] // SEEN))
-    seen = image[::step, ::step].astype(np.float64)
-    groups = [group[np.isfinite(group)] for group in ([seen] if together else np.moveaxis(seen, 2, 0))]
-    limits = [np.percentile(group, (0.5, 99.5)) if group.size else np.zeros(2) for group in groups]
-    lows, highs = np.transpose(limits)
-    return lows, highs
-
-
-def stretch(image: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
-    """Map lows to 0 and highs to 255, in blocks of rows; a channel of one value becomes 0."""
-    result = np.empty(image.shape, np.uint8)
-    scale = 255 / np.where(highs > lows, highs - lows, np.inf)
-    for rows in row_blocks(image.shape):
-        with np.errstate(invalid="ignore"):
-            values = (image[rows] - lows) * scale
-        values = np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        result[rows] = np.clip(values + 0.5, 0, 255)
-    return result
-
-
-def as_rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, 1 to 3) to (H, W, 3)."""
-    channels = image.shape[2]
-    if channels == 1:
-        return np.repeat(image, 3, axis=2)
-    if channels == 2:
-        return np.concatenate([image, np.zeros_like(image[..., :1])], axis=2)
-    return image
-
-
-def row_blocks(shape: tuple[int, ...]) -> list[slice]:
-    """Rows of an image in blocks of about a million pixels."""
-    height = max(1, BLOCK // max(1, shape[1]))
-    return [slice(start, min(start + height, shape[0])) for start in range(0, shape[0], height)]
 
 
 def draw_overlay(
-    image: np.ndarray, labels: np.ndarray, palette: Sequence[tuple[int, int, int]] = PALETTE
+    image: np.ndarray,
+    labels: np.ndarray,
+    palette: Sequence[tuple[int, int, int]] = PALETTE,
+    *,
+    outlined: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw labels on an image: a translucent fill and an opaque contour, one pixel wide, in each colour.
 
@@ -112,6 +36,7 @@ def draw_overlay(
         image: (H, W) or (H, W, C), any dtype; drawn as `to_display` shows it.
         labels: (H, W) integers, 0 = background, which is left as it is.
         palette: a colour a label; labels beyond its end start again at the second colour.
+        outlined: (H, W) integers whose regions get the contours, such as objects' numbers; None for the labels.
 
     Returns:
         (H, W, 3) uint8, a new array.
@@ -132,11 +57,41 @@ def draw_overlay(
         raise SettingError("labels must be integers from 0 on")
     if len(palette) < 2:
         raise SettingError("a palette needs a colour besides the background's")
+    if outlined is not None and outlined.shape != labels.shape:
+        raise SettingError(f"regions of shape {outlined.shape} do not fit labels of shape {labels.shape}")
     colours = np.asarray(palette, np.uint16)
     for rows in row_blocks(labels.shape):
         above, below = max(rows.start - 1, 0), min(rows.stop + 1, labels.shape[0])
-        edges = contours(labels[above:below])[rows.start - above : rows.stop - above]
+        edges = contours((labels if outlined is None else outlined)[above:below])[
+            rows.start - above : rows.stop - above
+        ]
         paint(result[rows], labels[rows], edges, colours)
+    return result
+
+
+def shrink_labels(labels: np.ndarray, step: int) -> np.ndarray:
+    """Labels scaled down for viewing, in which thin objects stay.
+
+    A pixel of the result stands for a square of `step` pixels and has the rarest label, of those but the background,
+    that fill half of what a line one pixel wide fills of such a square; so a filament is never broken.
+
+    Args:
+        labels: (H, W) unsigned integers, 0 = background.
+        step: pixels of a square's side.
+
+    Returns:
+        (ceil(H / step), ceil(W / step)), of the same dtype.
+
+    Example:
+        >>> shrink_labels(np.array([[0, 0, 1, 1], [1, 0, 1, 2]], np.uint8), 2).tolist()
+        [[1, 2]]
+    """
+    labels = np.pad(labels, [(0, -side % step) for side in labels.shape])
+    blocks = labels.reshape(labels.shape[0] // step, step, labels.shape[1] // step, step)
+    result = np.zeros(blocks.shape[::2], labels.dtype)
+    found, counts = np.unique(labels[labels > 0], return_counts=True)
+    for label in found[np.argsort(-counts, kind="stable")]:
+        result[2 * (blocks == label).sum((1, 3)) >= step] = label
     return result
 
 
@@ -161,68 +116,3 @@ def paint(image: np.ndarray, labels: np.ndarray, edges: np.ndarray, colours: np.
     index = (labels[shown].astype(np.int64) - 1) % (len(colours) - 1) + 1
     opacity = np.where(edges[shown], SOLID, FILL).astype(np.uint16)[:, None]
     image[shown] = (image[shown] * (SOLID - opacity) + colours[index] * opacity) // SOLID
-
-
-def panel(columns: Sequence[tuple[str, np.ndarray]], *, classes: Sequence[str] = ()) -> np.ndarray:
-    """Images side by side under their titles, above a legend of the classes' colours.
-
-    Args:
-        columns: (title, (H, W, 3) uint8) from left to right; sizes may differ.
-        classes: names by index, shown beside their `PALETTE` colours; the background (index 0) is not.
-
-    Returns:
-        (height, width, 3) uint8, dark grey around the images.
-
-    Raises:
-        SettingError: there is no column, or one is not (H, W, 3) uint8.
-
-    Example:
-        >>> panel([("image", np.zeros((64, 64, 3), np.uint8))] * 2, classes=("background", "cell")).ndim
-        3
-    """
-    check_columns(columns)
-    size = int(np.clip(max(image.shape[1] for _, image in columns) / 20, 12, 40))
-    font, gap = ImageFont.load_default(size), size // 2
-    widths = [max(image.shape[1], int(font.getlength(title)) + 1) for title, image in columns]
-    names = [int(font.getlength(name)) + 1 for name in classes[1:]]
-    width = max([sum(widths) + gap * (len(columns) + 1), *(name + 2 * size + 2 * gap for name in names)])
-    top = size + 2 * gap
-    bottom = top + max(image.shape[0] for _, image in columns) + gap
-    places = place_legend(names, size, width)
-    sheet = Image.new("RGB", (width, bottom + (places[-1][1] + size + gap if places else 0)), (32, 32, 32))
-    pen, left = ImageDraw.Draw(sheet), gap
-    for (title, image), column in zip(columns, widths, strict=True):
-        pen.text((left, gap // 2), title, "white", font)
-        sheet.paste(Image.fromarray(image), (left, top))
-        left += column + gap
-    for index, (x, y) in enumerate(places, 1):
-        square = (x, y + bottom, x + size - 1, y + bottom + size - 1)
-        pen.rectangle(square, fill=PALETTE[(index - 1) % (len(PALETTE) - 1) + 1])
-        pen.text((x + int(1.5 * size), y + bottom - size // 6), classes[index], "white", font)
-    return np.asarray(sheet)
-
-
-def check_columns(columns: Sequence[tuple[str, np.ndarray]]) -> None:
-    """Raise unless there is an image, and all are (H, W, 3) uint8."""
-    if not columns:
-        raise SettingError("a panel needs an image")
-    for title, image in columns:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise SettingError(f"a panel takes (H, W, 3) uint8, not {image.shape} {image.dtype}", where=title)
-
-
-def place_legend(names: Sequence[int], size: int, width: int) -> list[tuple[int, int]]:
-    """Corners of a square and a name each, in as many lines of a width as they need.
-
-    >>> place_legend([40, 40, 40], size=12, width=150)
-    [(6, 0), (76, 0), (6, 18)]
-    """
-    places, gap = [], size // 2
-    x, y = gap, 0
-    for name in names:
-        length = int(1.5 * size) + name
-        if x > gap and x + length > width - gap:
-            x, y = gap, y + int(1.5 * size)
-        places.append((x, y))
-        x += length + 2 * gap
-    return places

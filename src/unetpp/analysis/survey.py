@@ -9,14 +9,19 @@ import numpy as np
 import tifffile
 
 from unetpp.analysis import outlines
+from unetpp.analysis.legend import draw_numbers, with_legend
 from unetpp.analysis.objects import count_objects, measure
+from unetpp.analysis.overlay import draw_overlay
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.separate import separate, without
 from unetpp.analysis.strips import whole_objects
 from unetpp.analysis.subjects import LARGE, Subject, open_beside, open_labels
 from unetpp.analysis.tables import Table, stack, write_table
-from unetpp.data.images import atomic_path
+from unetpp.data.images import atomic_path, read_image, write_jpeg
 from unetpp.data.pyramids import write_ome_tiff
+
+# What can be written of the objects besides tables.
+EXTRAS = ("instances", "numbered", *outlines.FORMATS)
 
 
 def survey(
@@ -26,15 +31,17 @@ def survey(
     out: Path,
     *,
     suffix: str = ".csv",
-    instances: bool = False,
-    formats: Sequence[str] = (),
+    extras: Sequence[str] = (),
     done: Callable[[Subject], None] = lambda subject: None,
 ) -> tuple[Table, Table]:
     """Measure the objects of label images.
 
-    Writes OUT/objects.csv, a row an object, and OUT/counts.csv, a row an image and class; on request
-    OUT/instances/NAME.tif with each object's number, and outlines: OUT/geojson/NAME.geojson, OUT/roi/NAME.zip,
-    OUT/coco.json.
+    Writes OUT/objects.csv, a row an object, and OUT/counts.csv, a row an image and class. The extras are:
+
+    - instances: OUT/instances/NAME.tif, the number of each pixel's object, uint16 or, for more objects, uint32;
+    - numbered: OUT/numbered/NAME.jpg, the objects drawn on the image with their numbers, where there is an image of at
+      most 40 megapixels;
+    - geojson: OUT/geojson/NAME.geojson for QuPath; roi: OUT/roi/NAME.zip for ImageJ; coco: OUT/coco.json.
 
     Args:
         subjects: what to measure.
@@ -42,8 +49,7 @@ def survey(
         rules: what an object is.
         out: a folder.
         suffix: of the tables, ".csv" or ".parquet".
-        instances: also write label images of instances.
-        formats: of `outlines.FORMATS`.
+        extras: of `EXTRAS`.
         done: called after each image.
 
     Returns:
@@ -54,59 +60,63 @@ def survey(
         OutputError: if an output cannot be written.
     """
     rules.indices(names)
+    out.mkdir(parents=True, exist_ok=True)
     tables, counts, coco = [], [], outlines.Coco(names)
     for subject in subjects:
-        seen = look(
-            subject, names, rules, out / "instances" / f"{subject.name}.tif" if instances else None, formats
-        )
+        seen = look(subject, names, rules, out, extras)
         tables.append({"image": repeated(subject.name, len(seen.table["id"])), **seen.table})
         tally = count_objects(seen.table, names, seen.size, pixel_size=rules.pixel_size)
         counts.append({"image": repeated(subject.name, len(names) - 1), **tally})
-        if "geojson" in formats:
-            outlines.write_geojson(out / "geojson" / f"{subject.name}.geojson", seen.outlines, names)
-        if "roi" in formats:
-            outlines.write_rois(out / "roi" / f"{subject.name}.zip", seen.outlines, names)
-        if "coco" in formats:
-            coco.add(subject.name, seen.size, seen.outlines)
+        write_extras(subject, seen, names, rules, out, extras)
+        coco.add(subject.name, seen.size, seen.outlines)
         done(subject)
     objects, totals = stack(tables), stack(counts)
     write_table(out / f"objects{suffix}", objects)
     write_table(out / f"counts{suffix}", totals)
-    if "coco" in formats:
+    if "coco" in extras:
         coco.write(out / "coco.json")
     return objects, totals
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found in an image: a table, outlines if asked for, and its (height, width)."""
+    """What was found in an image.
+
+    Attributes:
+        table: of `measure`.
+        size: (height, width).
+        outlines: of the objects, if asked for.
+        numbers: (H, W) uint32, that of each pixel's object, if asked for.
+        classes: (n + 1,) that of each number.
+    """
 
     table: Table
-    outlines: list[outlines.Outline]
     size: tuple[int, int]
+    outlines: list[outlines.Outline]
+    numbers: np.ndarray | None
+    classes: np.ndarray
 
 
-def look(
-    subject: Subject, names: Sequence[str], rules: Rules, instances: Path | None, formats: Sequence[str]
-) -> Seen:
+def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras: Sequence[str]) -> Seen:
     """Measure the objects of one image, strip by strip if it is large."""
     tables: list[Table] = []
     found: list[outlines.Outline] = []
+    parts = [np.zeros(1, np.uint8)]
     with open_labels(subject.labels, len(names)) as labels, open_beside(subject, labels.size) as beside:
-        canvas = Instances(instances, labels.size) if instances else None
+        canvas = on_disk(out, labels.size) if {"instances", "numbered"} & {*extras} else None
         count = 0
         for top, strip in whole_objects(labels.read, labels.size):
             images = {name: read(slice(top, top + len(strip))) for name, read in beside.items()}
             numbers, classes, table = measure_strip(strip, names, rules, top, labels.size[0], images)
             tables.append({**table, "id": table["id"] + count})
-            if formats:
+            if {*outlines.FORMATS} & {*extras}:
                 found += outlines.outlines(numbers, classes, top=top, first=count)
-            if canvas:
-                canvas.add(top, numbers, count)
+            if canvas is not None:
+                place = canvas[top : top + len(numbers)]
+                place[numbers > 0] = numbers[numbers > 0] + count
+            parts.append(classes[1:])
             count += len(classes) - 1
-        if canvas:
-            canvas.write(count)
-    return Seen(stack(tables), found, labels.size)
+    return Seen(stack(tables), labels.size, found, canvas, np.concatenate(parts))
 
 
 def measure_strip(labels, names, rules: Rules, top: int, height: int, images: dict[str, np.ndarray]):
@@ -130,34 +140,48 @@ def measure_strip(labels, names, rules: Rules, top: int, height: int, images: di
     return numbers, classes, table
 
 
-class Instances:
-    """A label image of instances that is filled strip by strip: uint16, or uint32 where there are more.
+def on_disk(folder: Path, size: tuple[int, int]) -> np.ndarray:
+    """Zeros, (height, width) uint32, that may be larger than the memory; the file has no name, so none is left."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.uint32, "w+", shape=size)
 
-    Args:
-        path: the TIFF to write.
-        size: (height, width).
-    """
 
-    def __init__(self, path: Path, size: tuple[int, int]):
-        self.path, self.size = path, size
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A file, so that it may be larger than the memory; without a name, so that nothing is left of it.
-        with tempfile.TemporaryFile(dir=path.parent) as file:
-            self.pixels = np.memmap(file, np.uint32, "w+", shape=size)
+def write_extras(
+    subject: Subject, seen: Seen, names: Sequence[str], rules: Rules, out: Path, extras: Sequence[str]
+) -> None:
+    """Write what is asked for of one image."""
+    for extra in extras:
+        path = out / extra / subject.name
+        if extra == "geojson":
+            outlines.write_geojson(path.with_name(f"{path.name}.geojson"), seen.outlines, names)
+        elif extra == "roi":
+            outlines.write_rois(path.with_name(f"{path.name}.zip"), seen.outlines, names)
+        elif extra == "instances":
+            write_instances(path.with_name(f"{path.name}.tif"), seen)
+        elif extra == "numbered" and subject.image and np.prod(seen.size) <= LARGE:
+            picture = draw_instances(read_image(subject.image), seen, names, rules.pixel_size)
+            write_jpeg(path.with_name(f"{path.name}.jpg"), picture)
 
-    def add(self, top: int, numbers: np.ndarray, first: int) -> None:
-        """Draw a strip's objects, with `first` added to their numbers."""
-        strip = self.pixels[top : top + len(numbers)]
-        strip[numbers > 0] = numbers[numbers > 0] + first
 
-    def write(self, count: int) -> None:
-        """Write the file, whole or not at all."""
-        kind = np.uint16 if count < 2**16 else np.uint32
-        if self.pixels.size > LARGE:
-            write_ome_tiff(self.path, [self.pixels], "YX")
-            return
-        with atomic_path(self.path) as temporary:
-            tifffile.imwrite(temporary, self.pixels.astype(kind), compression="zlib")
+def write_instances(path: Path, seen: Seen) -> None:
+    """Write a label image of instances: uint16, or uint32 where there are more; a large one as OME-TIFF."""
+    assert seen.numbers is not None
+    if seen.numbers.size > LARGE:
+        write_ome_tiff(path, [seen.numbers], "YX")
+        return
+    kind = np.uint16 if len(seen.classes) <= 2**16 else np.uint32
+    with atomic_path(path) as temporary:
+        tifffile.imwrite(temporary, seen.numbers.astype(kind), compression="zlib")
+
+
+def draw_instances(
+    image: np.ndarray, seen: Seen, names: Sequence[str], pixel_size: float | None
+) -> np.ndarray:
+    """Objects with their contours and numbers, above a legend: (height, width, 3) uint8."""
+    assert seen.numbers is not None
+    drawn = draw_overlay(image, seen.classes[seen.numbers], outlined=seen.numbers)
+    number, y, x = (seen.table[name] for name in ("id", "centroid_y", "centroid_x"))
+    return with_legend(draw_numbers(drawn, number, y, x), names, pixel_size=pixel_size)
 
 
 def repeated(name: str, count: int) -> np.ndarray:

@@ -145,7 +145,8 @@ def predict(
         name for name, wanted in (("probabilities", probabilities), ("uncertainty", uncertainty)) if wanted
     ]
     existing = "overwrite" if overwrite else "skip" if resume else "refuse"
-    options |= {"extras": extras, "existing": existing, "objects": {**rules, **objects} if measured else None}
+    options |= {"extras": extras, "existing": existing, "pixel_size": objects["pixel_size"]}
+    options["objects"] = {**rules, **objects} if measured else None
     if running.run_prediction([model, *ensemble], inputs, out, **options):
         sys.exit(1)
 

@@ -24,11 +24,11 @@ def measure_labels(
 
     jobs = find_jobs(list(inputs))
     names = classes or class_names_of(model) or numbered_classes([job.image for job in jobs])
-    subjects = find_subjects([(job.image, job.name) for job in jobs], images)
-    write_survey(subjects, names, out, overwrite=overwrite, **objects)
+    write = prepare_survey(names, out, overwrite=overwrite, **objects)
+    write(find_subjects([(job.image, job.name) for job in jobs], images))
 
 
-def measure_prediction(jobs, names: Sequence[str], out: Path, *, overwrite: bool, objects: dict) -> None:
+def measure_prediction(jobs, out: Path, write) -> None:
     """Measure the objects of what was predicted, by its probabilities if they were written."""
     from unetpp.analysis.subjects import Subject
 
@@ -39,27 +39,30 @@ def measure_prediction(jobs, names: Sequence[str], out: Path, *, overwrite: bool
         if outputs["labels"].exists():
             known = chances if chances and chances.exists() else None
             subjects.append(Subject(job.name, outputs["labels"], job.image, known))
-    write_survey(subjects, names, out, overwrite=overwrite, **objects)
+    write(subjects)
 
 
-def write_survey(subjects, names, out, *, overwrite, table, instances, formats, **rules) -> None:
-    """Measure, and say what was found."""
+def prepare_survey(names: Sequence[str], out: Path, *, overwrite: bool, table: str, extras, **rules):
+    """What measures subjects and says what was found; raises at once if that cannot be."""
     from unetpp.analysis.rules import Rules
     from unetpp.analysis.survey import survey
 
-    suffix = f".{table}"
+    suffix, checked = f".{table}", Rules(**rules)
+    checked.indices(names)
     refuse_existing(out, suffix, overwrite=overwrite)
-    with counting(errors) as bar:
-        task = bar.add_task("measuring", total=len(subjects))
-        options = {"suffix": suffix, "instances": instances, "formats": formats}
-        _, counts = survey(
-            subjects, names, Rules(**rules), out, done=lambda subject: bar.advance(task), **options
-        )
-    found = [f"{int(counts['count'][counts['class'] == name].sum()):,} {name}" for name in names[1:]]
-    images = f"{len(subjects)} image{'' if len(subjects) == 1 else 's'}"
-    console.print(f"found {', '.join(found)} in {images}", highlight=False, soft_wrap=True)
-    for name in ("objects", "counts"):
-        console.print(f"{name}: {out / (name + suffix)}", highlight=False, soft_wrap=True)
+
+    def write(subjects) -> None:
+        with counting(errors) as bar:
+            task = bar.add_task("measuring", total=len(subjects))
+            options = {"suffix": suffix, "extras": extras, "done": lambda subject: bar.advance(task)}
+            _, counts = survey(subjects, names, checked, out, **options)
+        found = [f"{int(counts['count'][counts['class'] == name].sum()):,} {name}" for name in names[1:]]
+        images = f"{len(subjects)} image{'' if len(subjects) == 1 else 's'}"
+        console.print(f"found {', '.join(found)} in {images}", highlight=False, soft_wrap=True)
+        for name in ("objects", "counts"):
+            console.print(f"{name}: {out / (name + suffix)}", highlight=False, soft_wrap=True)
+
+    return write
 
 
 def refuse_existing(out: Path, suffix: str, *, overwrite: bool) -> None:

@@ -113,18 +113,17 @@ def object_options(command):
     """The options that say how objects are measured and what is written of them, gathered as `objects`."""
     options = [
         click.option("--drop-border", is_flag=True, help="Leave out objects that touch the border."),
-        click.option("--pixel-size", type=float, help="Micrometres; adds columns in micrometres."),
+        click.option("--pixel-size", type=float, help="Micrometres; adds columns in them, and a scale bar."),
         click.option("--table", type=click.Choice(["csv", "parquet"]), default="csv", help="[default: csv]"),
-        click.option("--instances", is_flag=True, help="Also label images with each object's number."),
         click.option(
-            "--outlines",
-            "formats",
-            type=click.Choice(["geojson", "roi", "coco"]),
+            "--also",
+            "extras",
+            type=click.Choice(["instances", "numbered", "geojson", "roi", "coco"]),
             multiple=True,
-            help="Also outlines for QuPath, ImageJ, or COCO; may be repeated.",
+            help="Label images of objects, pictures with numbers, outlines for QuPath, ImageJ, COCO; may be repeated.",
         ),
     ]
-    names = ("drop_border", "pixel_size", "table", "instances", "formats")
+    names = ("drop_border", "pixel_size", "table", "extras")
     return gather(command, "objects", names, options)
 
 

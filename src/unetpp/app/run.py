@@ -28,6 +28,7 @@ def run_prediction(
     cluster=None,
     workers=None,
     objects=None,
+    pixel_size=None,
 ) -> bool:
     """Predict, and say what failed; True if anything did."""
     from unetpp.inference.folder import Folder, threads
@@ -37,8 +38,14 @@ def run_prediction(
     # Two images at a time wait less for each other's reading and writing; a slide's tiles take memory.
     streams = 2 if len(jobs) > 1 and all(job.kind == "image" for job in jobs) else 1
     bundle, predictor = open_models(models, streams=streams, **(engine or {}))
+    measure = None
+    if objects:
+        from unetpp.app.measuring import measure_prediction, prepare_survey
+
+        measure = prepare_survey(bundle.classes, out, overwrite=existing != "refuse", **objects)
     with errors.status("looking at the images ..."):
-        options = {"extras": extras, "existing": existing, "identity": str(sorted(bundle.sha256.items()))}
+        options = {"extras": extras, "existing": existing, "pixel_size": pixel_size}
+        options["identity"] = str(sorted(bundle.sha256.items()))
         folder = Folder(jobs, predictor, out, classes=bundle.classes, **options)
     for slide in folder.slides.values():
         show_slide(slide, predictor, bundle)
@@ -53,10 +60,8 @@ def run_prediction(
     console.print(f"{written} of {len(folder.outputs)} images written to {out}", highlight=False)
     for failure in failures:
         errors.print(f"unetpp: {failure}", style="red", highlight=False, soft_wrap=True, markup=False)
-    if objects:
-        from unetpp.app.measuring import measure_prediction
-
-        measure_prediction(jobs, bundle.classes, out, overwrite=existing != "refuse", objects=objects)
+    if measure:
+        measure_prediction(jobs, out, measure)
     return bool(failures)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unetpp.analysis.legend import with_legend
 from unetpp.analysis.overlay import PALETTE, draw_overlay
 from unetpp.analysis.uncertainty import uncertainty
 from unetpp.data.images import read_image, write_jpeg, write_png
@@ -36,6 +37,7 @@ class Folder:
         identity: of the model; what was begun with another is not gone on with.
         extras: "probabilities" and "uncertainty", written as float16 TIFF of images that are held as a whole.
         existing: what to do about outputs that are there: "refuse", "overwrite", or "skip" if all of a job's are.
+        pixel_size: micrometres a pixel's side, for a scale bar.
 
     Attributes:
         pieces: what is left to do: an image, or a block of a slide, each.
@@ -57,6 +59,7 @@ class Folder:
         identity: str = "",
         extras: Sequence[str] = (),
         existing: str = "refuse",
+        pixel_size: float | None = None,
     ):
         check_output(jobs, out)
         outputs = {job: job.outputs(out, extras) for job in jobs}
@@ -66,7 +69,7 @@ class Folder:
             outputs = {
                 job: paths for job, paths in outputs.items() if not all(p.exists() for p in paths.values())
             }
-        self.classes, self.outputs = classes, outputs
+        self.classes, self.outputs, self.pixel_size = classes, outputs, pixel_size
         self.failures: list[UnetppError] = []
         self.slides: dict[Job, Slide] = {}
         self.pieces: list[Piece] = []
@@ -75,7 +78,8 @@ class Folder:
         self.left: dict[Job, int] = {}
         for job in outputs:
             if job.kind == "image":
-                self._add(job, [functools.partial(predict_file, job, outputs[job])])
+                piece = functools.partial(predict_file, job, outputs[job], classes, pixel_size)
+                self._add(job, [piece])
             else:
                 self._add_slide(job, predictor, identity)
 
@@ -127,7 +131,8 @@ class Folder:
 
     def _finish(self, job: Job) -> None:
         paths = self.outputs[job]
-        finish(self.slides[job], paths["labels"], paths.get("overlays"), self.classes)
+        overlay = paths.get("overlays")
+        finish(self.slides[job], paths["labels"], overlay, self.classes, pixel_size=self.pixel_size)
 
 
 def threads(predictor: Predictor | Ensemble) -> Execute:
@@ -156,7 +161,13 @@ def predict_folder(
     return Folder(jobs, predictor, out, **options).run(threads(predictor))
 
 
-def predict_file(job: Job, outputs: dict[str, Path], predictor: Predictor | Ensemble) -> None:
+def predict_file(
+    job: Job,
+    outputs: dict[str, Path],
+    classes: Sequence[str],
+    pixel_size: float | None,
+    predictor: Predictor | Ensemble,
+) -> None:
     """Predict one image and write its outputs.
 
     Raises:
@@ -179,5 +190,6 @@ def predict_file(job: Job, outputs: dict[str, Path], predictor: Predictor | Ense
     if "probabilities" in outputs:
         write_planes(outputs["probabilities"], np.moveaxis(found, -1, 0).astype("float16"))
     if "overlays" in outputs:
-        write_jpeg(outputs["overlays"], draw_overlay(image, labels))
+        drawn = with_legend(draw_overlay(image, labels), classes, pixel_size=pixel_size)
+        write_jpeg(outputs["overlays"], drawn)
     write_png(outputs["labels"], labels, palette=PALETTE)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from unetpp.analysis.overlay import PALETTE, draw_overlay
+from unetpp.analysis.legend import with_legend
+from unetpp.analysis.overlay import PALETTE, draw_overlay, shrink_labels
 from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
 from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata
 from unetpp.data.regions import Regions, is_zarr, open_regions
@@ -24,6 +25,8 @@ from unetpp.inference.tiles import Block, blocks
 
 # From so many pixels on an image is read and written by region.
 LARGE = 40_000_000
+# Pixels of a preview's long side at most.
+PREVIEW = 2048
 # Working pixels that the network sees around a block.
 HALO = 64
 # A slide's normalisation is measured on so many patches, evenly spread, of so many pixels a side.
@@ -219,7 +222,14 @@ def _identity(store: Path) -> str | None:
         return None
 
 
-def finish(slide: Slide, output: Path, overlay: Path | None, classes: Sequence[str]) -> None:
+def finish(
+    slide: Slide,
+    output: Path,
+    overlay: Path | None,
+    classes: Sequence[str],
+    *,
+    pixel_size: float | None = None,
+) -> None:
     """Make the output of a store whose labels are all there, and remove the store.
 
     Args:
@@ -227,6 +237,7 @@ def finish(slide: Slide, output: Path, overlay: Path | None, classes: Sequence[s
         output: the file: OME-Zarr by its suffix .zarr, else OME-TIFF.
         overlay: the picture to draw as well: JPEG for one plane, else TIFF; small enough to look at.
         classes: the name of each label.
+        pixel_size: micrometres a pixel's side, for a scale bar.
 
     Raises:
         OutputError: if it cannot be written.
@@ -235,7 +246,7 @@ def finish(slide: Slide, output: Path, overlay: Path | None, classes: Sequence[s
     try:
         levels = add_levels(slide.store)
         if overlay:
-            draw_previews(slide, levels[0], overlay)
+            draw_previews(slide, levels[0], overlay, classes, pixel_size)
         if output.suffix == ".zarr":
             write_ome_zarr_metadata(slide.store, levels, axes, list(zip(classes, PALETTE, strict=False)))
             if output.exists():
@@ -248,9 +259,14 @@ def finish(slide: Slide, output: Path, overlay: Path | None, classes: Sequence[s
         raise disk_error(output, error) from error
 
 
-def draw_previews(slide: Slide, labels, path: Path) -> None:
+def draw_previews(slide: Slide, labels, path: Path, classes, pixel_size: float | None) -> None:
     """Draw the labels on the image, small enough to look at: JPEG for one plane, else a page a plane."""
-    pages = (draw_overlay(image, found) for image, found in previews(slide, labels))
+    step = -(-max(slide.size) // PREVIEW)
+    shown = pixel_size * step if pixel_size else None
+    pages = (
+        with_legend(draw_overlay(image, found), classes, pixel_size=shown)
+        for image, found in previews(slide, labels, step)
+    )
     if path.suffix == ".jpg":
         write_jpeg(path, next(pages))
         return
@@ -261,9 +277,8 @@ def draw_previews(slide: Slide, labels, path: Path) -> None:
             file.write(page, photometric="rgb", compression="zlib", contiguous=False)
 
 
-def previews(slide: Slide, labels, side: int = 2048) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Image and labels of each plane, at most `side` pixels wide and high: (h, w, C) float32, (h, w) uint8."""
-    step = -(-max(slide.size) // side)
+def previews(slide: Slide, labels, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Image and labels of each plane, scaled down by a whole number: (h, w, C) float32, (h, w) uint8."""
     band = step * max(1, slide.core // step)
     with open_regions(slide.image) as regions:
         for plane in product(*(range(n) for n in slide.plane_shape)):
@@ -272,6 +287,5 @@ def previews(slide: Slide, labels, side: int = 2048) -> Iterator[tuple[np.ndarra
                 rows = slice(top, min(top + band, slide.size[0]))
                 region = regions.read(plane, rows, slice(0, slide.size[1]))
                 images.append(as_float(region[::step, ::step]))
-                # A copy: a view would keep the whole band.
-                found.append(labels[(*plane, rows, slice(None))][::step, ::step].copy())
+                found.append(shrink_labels(labels[(*plane, rows, slice(None))], step))
             yield np.concatenate(images), np.concatenate(found)

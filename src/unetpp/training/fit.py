@@ -22,7 +22,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from unetpp.analysis.overlay import draw_overlay, panel, to_display
+from unetpp.analysis.display import to_display
+from unetpp.analysis.legend import panel
+from unetpp.analysis.overlay import draw_overlay
 from unetpp.bundle import Bundle, read_bundle
 from unetpp.data.dataset import Sample
 from unetpp.data.images import as_float, read_image, write_png

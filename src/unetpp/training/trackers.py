@@ -8,7 +8,9 @@ from pathlib import Path
 
 import keras
 
-from unetpp.analysis.overlay import draw_overlay, panel, to_display
+from unetpp.analysis.display import to_display
+from unetpp.analysis.legend import panel
+from unetpp.analysis.overlay import draw_overlay
 from unetpp.errors import InstallError, SettingError
 from unetpp.training.plan import Plan
 
