@@ -96,8 +96,8 @@ def test_planes_are_predicted_one_by_one(tmp_path):
         np.testing.assert_array_equal(found[t, z], PREDICTOR.labels(stack[t, z, ..., None]))
     with tifffile.TiffFile(tmp_path / "out" / "overlays" / "in.tif") as file:
         # The planes, each above a legend.
-            assert [page.shape[1:] for page in file.pages] == [(70, 3)] * 6
-            assert min(page.shape[0] for page in file.pages) > 50
+        assert [page.shape[1:] for page in file.pages] == [(70, 3)] * 6
+        assert min(page.shape[0] for page in file.pages) > 50
 
 
 class StopError(Exception):

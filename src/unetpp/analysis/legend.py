@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from unetpp.analysis.overlay import PALETTE
+from unetpp.analysis.overlay import colour_of
 from unetpp.errors import SettingError
 
 GREY = (32, 32, 32)
@@ -109,28 +109,25 @@ def draw_numbers(image: np.ndarray, numbers: np.ndarray, y: np.ndarray, x: np.nd
 
 def text_size(width: int) -> int:
     """How high text is on a picture of some width."""
-    return int(np.clip(width / 20, 12, 40))
+    return int(np.clip(width / 28, 12, 36))
 
 
 def class_entries(classes: Sequence[str], size: int) -> list[Entry]:
     """A legend's entries of all classes but the background."""
-    return [
-        Entry(name, PALETTE[(index - 1) % (len(PALETTE) - 1) + 1], size)
-        for index, name in enumerate(classes)
-        if index
-    ]
+    return [Entry(name, colour_of(index), size) for index, name in enumerate(classes) if index]
 
 
 def scale_bar(width: int, pixel_size: float) -> Entry:
     """A bar of a round length: the largest of 1, 2 or 5 times a power of ten up to a quarter of the picture.
 
     >>> scale_bar(400, 0.5)
-    Entry(text='50 µm', colour=(255, 255, 255), wide=100)
+    Entry(text='50 um', colour=(255, 255, 255), wide=100)
     """
     most = width * pixel_size / 4
     power = 10.0 ** np.floor(np.log10(most))
     length = max(step * power for step in (1, 2, 5) if step * power <= most * (1 + 1e-9))
-    return Entry(f"{length:g} µm", (255, 255, 255), max(1, round(length / pixel_size)))
+    # The font that Pillow carries has no Greek letters.
+    return Entry(f"{length:g} um", (255, 255, 255), max(1, round(length / pixel_size)))
 
 
 def legend(width: int, entries: Sequence[Entry], size: int) -> Image.Image:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import find_contours
 
-from unetpp.analysis.overlay import PALETTE
+from unetpp.analysis.overlay import colour_of
 from unetpp.data.images import atomic_path
 from unetpp.errors import InstallError
 
@@ -72,7 +72,7 @@ def write_geojson(path: Path, found: Sequence[Outline], names: Sequence[str]) ->
             "properties": {
                 "objectType": "annotation",
                 "name": str(o.number),
-                "classification": {"name": names[o.index], "color": list(colour(o.index))},
+                "classification": {"name": names[o.index], "color": list(colour_of(o.index))},
             },
         }
         for o in found
@@ -93,7 +93,7 @@ def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> No
                 ring[:-1], name=f"{names[o.index]}-{o.number}" + (f".{k}" if k else "")
             )
             roi.roitype = roifile.ROI_TYPE.POLYGON
-            roi.stroke_color = bytes([255, *colour(o.index)])
+            roi.stroke_color = bytes([255, *colour_of(o.index)])
             rois.append(roi)
     with atomic_path(path) as temporary:
         # By the name, roifile chooses between one ROI and a set.
@@ -142,11 +142,6 @@ class Coco:
     def write(self, path: Path) -> None:
         """Write the file."""
         _write_json(path, self.content)
-
-
-def colour(index: int) -> tuple[int, int, int]:
-    """The palette's colour of a class."""
-    return PALETTE[(index - 1) % (len(PALETTE) - 1) + 1]
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -21,6 +21,11 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 FILL, SOLID = 90, 256  # opacity of a region's inside and of its contour, in 256ths
 
 
+def colour_of(index: int) -> tuple[int, int, int]:
+    """A class's colour; beyond the palette's end again from the second on."""
+    return PALETTE[(index - 1) % (len(PALETTE) - 1) + 1]
+
+
 def draw_overlay(
     image: np.ndarray,
     labels: np.ndarray,

@@ -102,6 +102,23 @@ def evaluate(model, data, **options):
 
 
 @cli.command()
+@click.argument("run", type=EXISTING)
+@click.argument("data", type=EXISTING, required=False)
+@click.option("--instances", type=EXISTING, help="Folder with the number of each true object, by name.")
+@click.option("--tolerance", type=float, default=2.0, show_default=True, help="Of boundaries, in pixels.")
+@click.option("--out", "output", type=EXISTING, help="File to write.  [default: RUN/report.html]")
+@click.option("--overwrite", is_flag=True, help="Replace the report that is there.")
+@rule_options
+@engine_options
+@data_options
+def report(run, data, **options):
+    """Scores and pictures of RUN as a page: on DATA, or on the images that RUN was validated on."""
+    from unetpp.app import evaluating
+
+    evaluating.run_report(run, data, **options)
+
+
+@cli.command()
 @click.argument("model", type=EXISTING)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(

@@ -1,10 +1,16 @@
 """What the commands about scores do, with a terminal to show it on."""
 
+import csv
+import hashlib
 import json
-from functools import partial
+import platform
+import shlex
+import sys
 from pathlib import Path
 
-from unetpp.app.progress import counting
+from unetpp import __version__
+from unetpp.analysis.rules import Rules
+from unetpp.app.progress import counting, duration
 from unetpp.app.run import console, errors, open_models
 from unetpp.errors import OutputError, SettingError
 
@@ -23,32 +29,31 @@ def run_evaluation(
     **places,
 ) -> None:
     """Score a model, print the tables, write the JSON file; with another model, compare them."""
-    from unetpp.analysis.rules import Rules
     from unetpp.analysis.summary import compare, summarize
     from unetpp.app import show
     from unetpp.data.dataset import find_samples
     from unetpp.data.images import atomic_path
 
-    if output and output.exists() and (output.is_dir() or not overwrite):
-        raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
-    if not tolerance >= 0:
-        raise SettingError(f"--tolerance cannot be {tolerance:g}", mend="give pixels from 0 on")
+    refuse_existing(output, overwrite=overwrite)
+    check_tolerance(tolerance)
     samples = find_samples(data, **places)
-    examine = partial(
-        examine_all,
-        samples=samples,
-        engine=engine or {},
-        rules=Rules(**rules or {}),
-        instances=instances,
-        tolerance=tolerance,
-    )
-    classes, found = examine(model)
+    checked = Rules(**rules or {})
+
+    def records(path: Path):
+        from unetpp.inference.evaluate import to_record
+
+        def function(prediction, classes):
+            return to_record(prediction, classes, checked, tolerance)
+
+        bundle, found = look_at(path, samples, checked, function, engine=engine or {}, instances=instances)
+        return bundle.classes, found
+
+    classes, found = records(model)
     result = summarize(found, classes)
-    console.print(show.table(result))
-    console.print(show.objects(result))
-    console.print(show.closing(result), highlight=False)
+    for table in (show.table(result), show.objects(result), show.closing(result)):
+        console.print(table, highlight=False)
     if against:
-        names, others = examine(against)
+        names, others = records(against)
         if names != classes:
             what = f"its classes are {', '.join(names)}, not {', '.join(classes)}"
             raise SettingError(what, where=against, mend="compare models of the same classes")
@@ -59,15 +64,141 @@ def run_evaluation(
             path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def examine_all(model: Path, *, samples, engine: dict, rules, **options):
-    """A model's classes, and its records of all samples."""
-    from unetpp.inference.evaluate import records
+def run_report(
+    run: Path,
+    data: Path | None,
+    *,
+    output: Path | None,
+    overwrite: bool,
+    engine: dict,
+    rules: dict,
+    instances: Path | None,
+    tolerance: float,
+    **places,
+) -> None:
+    """Score a model and write it as a page with pictures."""
+    from unetpp.analysis.charts import check_installed
+    from unetpp.analysis.pictures import draw_pictures
+    from unetpp.analysis.report import Report, write_report
+    from unetpp.data.dataset import find_samples
+    from unetpp.inference.evaluate import to_record
+    from unetpp.inference.predict import to_labels
+
+    output = output or run / "report.html"
+    refuse_existing(output, overwrite=overwrite)
+    check_tolerance(tolerance)
+    check_installed()
+    samples = find_samples(data, **places) if data else held_out(run)
+    checked = Rules(**rules)
+
+    def function(prediction, classes):
+        labels = to_labels(prediction.probabilities)
+        pictures = draw_pictures(prediction.sample.stem, prediction.image, prediction.truth, labels)
+        return to_record(prediction, classes, checked, tolerance), pictures
+
+    bundle, found = look_at(run, samples, checked, function, engine=engine, instances=instances)
+    records, pictures = zip(*found, strict=True)
+    title = f"{run.resolve().name} on {data or 'its validation images'}"
+    facts = [*facts_of(bundle), *facts_of_this(samples)]
+    with errors.status("writing the report ..."):
+        write_report(output, Report(title, bundle.classes, records, pictures, read_history(run), facts))
+    console.print(f"written: {output}", highlight=False, soft_wrap=True)
+
+
+def look_at(model: Path, samples, rules: Rules, function, *, engine: dict, instances: Path | None):
+    """Predict samples, with a bar.
+
+    Args:
+        model: a bundle or run folder.
+        samples: images with masks.
+        rules: checked by the model's classes before it is run.
+        function: called with each prediction and the classes.
+        engine: options of `open_predictor`.
+        instances: the folder of true objects.
+
+    Returns:
+        the bundle, and what the function returned for each.
+    """
+    from unetpp.inference.evaluate import ahead, predictions
 
     bundle, predictor = open_models([model], **engine)
+    rules.indices(bundle.classes)
     found = []
     with counting(errors) as bar:
         task = bar.add_task("evaluating", total=len(samples))
-        for _, record, _ in records(predictor, samples, bundle.classes, rules, **options):
-            found.append(record)
+        made = predictions(predictor, samples, bundle.classes, instances)
+        for result in ahead(lambda prediction: function(prediction, bundle.classes), made):
+            found.append(result)
             bar.advance(task)
-    return bundle.classes, found
+    return bundle, found
+
+
+def refuse_existing(output: Path | None, *, overwrite: bool) -> None:
+    """Raise unless a file may be written."""
+    if output and output.exists() and (output.is_dir() or not overwrite):
+        raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Raise unless it is a number of pixels."""
+    if not tolerance >= 0:
+        raise SettingError(f"--tolerance cannot be {tolerance:g}", mend="give pixels from 0 on")
+
+
+def held_out(run: Path):
+    """The validation images of a run.
+
+    Raises:
+        SettingError: if it is not known which they are.
+    """
+    from unetpp.training.planfile import load_plan
+
+    try:
+        return load_plan(run).validation
+    except SettingError as error:
+        what = "it is not known which images this model was validated on"
+        raise SettingError(what, where=run, mend="name DATA too: unetpp report RUN DATA") from error
+
+
+def read_history(run: Path) -> list[dict[str, str]]:
+    """The rows of a run's history.csv, if it has one."""
+    path = run / "history.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def facts_of(bundle) -> list[tuple[str, str]]:
+    """What is known of a model's making."""
+    origin, facts = bundle.origin, []
+    if "seconds" in origin:
+        images = origin.get("training_images")
+        facts.append(
+            ("trained", f"{duration(origin['seconds'])} on {images} images, to epoch {origin.get('epoch')}")
+        )
+    if "options" in origin:
+        facts.append(("training options", json.dumps(origin["options"])))
+    facts.append(
+        ("trained with", ", ".join(f"{k} {origin[k]}" for k in ("unetpp", "keras", "backend") if k in origin))
+    )
+    facts += [(f"SHA-256 of {name}", digest) for name, digest in sorted(bundle.sha256.items())]
+    return facts
+
+
+def facts_of_this(samples) -> list[tuple[str, str]]:
+    """How this report was made, and of what."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        for path in (sample.image, sample.mask):
+            digest.update(Path(path).read_bytes())
+    system = f"{platform.system()} {platform.machine()}"
+    return [
+        ("command", shlex.join(["unetpp", *sys.argv[1:]])),
+        (
+            "made with",
+            f"unetpp {__version__}, Python {platform.python_version()}, {system}",
+        ),
+        ("seed of the bootstrap", "0"),
+        ("SHA-256 of all images and masks", digest.hexdigest()),
+    ]

@@ -1,9 +1,13 @@
 """A model against the truth."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +20,8 @@ from unetpp.data.images import IMAGE_SUFFIXES, read_image
 from unetpp.data.masks import read_indices, read_mask
 from unetpp.errors import DatasetError, ImageError, MaskError
 from unetpp.inference.predict import Ensemble, Predictor
+
+T = TypeVar("T")
 
 
 def evaluate(
@@ -53,38 +59,81 @@ def evaluate(
     return {**scores(total, classes, len(samples)), "seconds": float(np.median(seconds))}
 
 
-def records(
+@dataclass(frozen=True)
+class Prediction:
+    """An image's prediction and its truth.
+
+    Attributes:
+        sample: the image and its mask.
+        image: (H, W, C).
+        truth: (H, W) uint8 class indices.
+        probabilities: (H, W, classes) float32.
+        instances: (H, W) the number of each true object, if known.
+    """
+
+    sample: Sample
+    image: np.ndarray
+    truth: np.ndarray
+    probabilities: np.ndarray
+    instances: np.ndarray | None
+
+
+def predictions(
     predictor: Predictor | Ensemble,
     samples: Sequence[Sample],
     classes: Sequence[str],
-    rules: Rules,
-    *,
     instances: Path | None = None,
-    tolerance: float = TOLERANCE,
-) -> Iterator[tuple[Sample, Record, np.ndarray]]:
-    """Predict images and hold each against its truth, at its own full resolution.
+) -> Iterator[Prediction]:
+    """Predict images whose truth is known, at their own full resolution.
 
     Args:
         predictor: finds the classes of an image.
         samples: images with masks.
         classes: the name of each class, by index.
-        rules: what an object is.
         instances: a folder of label images with each true object's number, by the images' names.
-        tolerance: of boundaries, in pixels.
-
-    Yields:
-        a sample, its record, and the probabilities, (H, W, classes).
 
     Raises:
-        DatasetError, ImageError, MaskError, SettingError: at the first sample that cannot be used.
+        DatasetError, ImageError, MaskError: at the first sample that cannot be used.
     """
-    options = {**rules.indices(classes), "tolerance": tolerance}
     for sample in samples:
         image, truth = read_pair(sample, len(classes))
         numbers = read_instances(sample, instances, truth.shape) if instances else None
         with blaming(sample.image):
             found = of_classes(predictor(image))
-        yield sample, examine(sample.stem, truth, found, instances=numbers, **options), found
+        yield Prediction(sample, image, truth, found, numbers)
+
+
+def to_record(
+    found: Prediction, classes: Sequence[str], rules: Rules, tolerance: float = TOLERANCE
+) -> Record:
+    """Hold a prediction against its truth.
+
+    Args:
+        found: of `predictions`.
+        classes: the name of each class, by index.
+        rules: what an object is.
+        tolerance: of boundaries, in pixels.
+    """
+    return examine(
+        found.sample.stem,
+        found.truth,
+        found.probabilities,
+        instances=found.instances,
+        tolerance=tolerance,
+        **rules.indices(classes),
+    )
+
+
+def ahead(function: Callable[[Prediction], T], items: Iterable[Prediction], threads: int = 2) -> Iterator[T]:
+    """Map a function in threads while the next items are made; in order, and holding few items at a time."""
+    waiting: deque = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def read_pair(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,139 @@
+"""Charts as SVG that takes its ink from the page, so that it suits light and dark."""
+
+import html
+import importlib.util
+import io
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from unetpp.analysis.calibration import BINS
+from unetpp.analysis.scores import ratio
+from unetpp.errors import InstallError
+
+# Colours after Okabe and Ito, 2008; the page replaces INK by that of its text.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+INK = "#123456"
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+}
+
+
+def check_installed() -> None:
+    """Raise InstallError unless what draws charts and pages is installed."""
+    for name in ("matplotlib", "jinja2"):
+        if importlib.util.find_spec(name) is None:
+            raise InstallError(f"{name} is not installed", mend='run: pip install "unetpp[report]"')
+
+
+@contextmanager
+def chart(title: str, x: str, y: str, *, wide: float = 4.6, high: float = 3.2):
+    """A pair of axes to draw on, and a list that holds the SVG afterwards."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    # The salt makes the same chart the same text, and different charts' marks differ.
+    with rc_context({**STYLE, "svg.hashsalt": title}):
+        figure = Figure((wide, high), layout="constrained")
+        axes = figure.add_subplot(xlabel=x, ylabel=y)
+        result: list[str] = []
+        yield axes, result
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=9)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    result.append(in_page(file.getvalue(), title))
+
+
+def in_page(svg: str, title: str) -> str:
+    """An SVG file as part of a page: named, as wide as there is room, in the page's ink."""
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Names of parts need to be unique in the page.
+    part = re.sub(r"\W+", "-", title)
+    svg = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\g<1>{part}-", svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
+
+
+def learning_curves(history: Sequence[Mapping[str, str]]) -> str:
+    """The IoU of each class on the validation images, and their mean, by epoch.
+
+    Args:
+        history: rows of history.csv.
+    """
+    with chart("Learning curves", "epoch", "IoU, validation") as (axes, svg):
+        epochs = [int(row["epoch"]) for row in history]
+        names = [name for name in history[0] if name.startswith("iou_")]
+        for name, colour in zip(names, spread(len(names)), strict=True):
+            axes.plot(epochs, figures(history, name), label=name.removeprefix("iou_"), color=colour, lw=1.4)
+        axes.plot(epochs, figures(history, "mean_iou"), label="mean", color=INK, lw=2)
+        axes.set_ylim(0, 1)
+    return svg[0]
+
+
+def figures(history: Sequence[Mapping[str, str]], name: str) -> list[float]:
+    """A column of numbers; NaN where it is empty."""
+    return [float(row[name] or "nan") for row in history]
+
+
+def size_distribution(name: str, true: np.ndarray, predicted: np.ndarray) -> str:
+    """How large the true and the predicted objects of a class are."""
+    with chart(f"Sizes of {name}", "area, pixels", "objects") as (axes, svg):
+        both = np.concatenate([true, predicted])
+        if len(both):
+            low, high = np.log10(both.min()), np.log10(both.max() + 1)
+            edges = np.logspace(low, max(high, low + 0.1), 24)
+            axes.hist(predicted, edges, color=COLOURS[0], alpha=0.5, label="predicted")
+            axes.hist(true, edges, histtype="step", color=COLOURS[1], lw=2, label="true")
+            axes.set_xscale("log")
+    return svg[0]
+
+
+def count_agreement(name: str, true: Sequence[int], predicted: Sequence[int]) -> str:
+    """How many objects of a class each image has, and how many were predicted: a point an image."""
+    with chart(f"Counts of {name}", "true, an image", "predicted") as (axes, svg):
+        most = max([1, *true, *predicted])
+        axes.plot([0, most], [0, most], color=INK, lw=1, ls=":")
+        axes.scatter(true, predicted, s=24, color=COLOURS[0], alpha=0.5, linewidths=0)
+    return svg[0]
+
+
+def calibration_curves(counts: np.ndarray, names: Sequence[str]) -> str:
+    """How often probabilities come true, by probability.
+
+    Args:
+        counts: (1 + C, BINS, 3), of `reliability`.
+        names: of the C classes.
+    """
+    with chart("Calibration", "probability", "how often it came true") as (axes, svg):
+        axes.plot([0, 1], [0, 1], color=INK, lw=1, ls=":")
+        labels = ("most probable class", *names)
+        for of, label, colour in zip(counts, labels, (INK, *spread(len(names))), strict=True):
+            pixels, chance, came = np.moveaxis(np.asarray(of), -1, 0)
+            # Bins of few pixels are chance.
+            enough = pixels >= max(1, pixels.sum() / BINS / 1000)
+            axes.plot(
+                ratio(chance, pixels)[enough],
+                ratio(came, pixels)[enough],
+                "o-",
+                ms=3,
+                lw=1.4,
+                color=colour,
+                label=label,
+            )
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+    return svg[0]
+
+
+def spread(count: int) -> list[str]:
+    """So many colours; after the last, again from the first."""
+    return [COLOURS[k % len(COLOURS)] for k in range(count)]

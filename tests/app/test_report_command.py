@@ -1,0 +1,35 @@
+"""unetpp report: a page of a run, and how it refuses."""
+
+import re
+import shutil
+
+from commands import refuses, run
+
+
+def test_a_run_s_report_is_on_the_images_it_was_validated_on(trained, tmp_path, capsys):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    assert run("report", folder, "--split", "blood_cell") == 0
+    page = (folder / "report.html").read_text()
+    assert "run on its validation images" in page
+    assert "Learning curves" in page
+    assert "SHA-256" in page
+    assert re.search(r"\d+ of \d+ blood_cell", page)
+    refuses(capsys, "report", folder, saying="--overwrite")
+    assert run("report", folder, "--overwrite") == 0
+
+
+def test_a_model_s_report_is_on_given_data(trained, data, tmp_path, capsys):
+    refuses(capsys, "report", trained / "model", saying=["validated on", "DATA"])
+    assert run("report", trained / "model", data, "--out", tmp_path / "page.html") == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "Learning curves" not in page
+    assert "of 5 images together" in page
+
+
+def test_what_cannot_be_reported_leaves_nothing(trained, data, copy, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    refuses(capsys, "report", trained, data, "--out", out, "--split", "whale", saying="no class whale")
+    refuses(capsys, "report", trained, tmp_path / "nowhere", "--out", out, saying="no such folder")
+    (next((copy / "images").iterdir())).write_bytes(b"")
+    refuses(capsys, "report", trained, copy, "--out", out, saying="the file is empty")
+    assert not out.exists()
