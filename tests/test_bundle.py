@@ -1,12 +1,22 @@
 """A bundle is read back as it was saved, or refused by name."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unetpp import UNet, UNetPP
-from unetpp.bundle import DESCRIPTION, FORMAT, WEIGHTS, Bundle, load_model, read_bundle, save_bundle
+from unetpp.bundle import (
+    DESCRIPTION,
+    FORMAT,
+    WEIGHTS,
+    Bundle,
+    find_bundle,
+    load_model,
+    read_bundle,
+    save_bundle,
+)
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
 from unetpp.errors import BundleError, OutputError
@@ -124,3 +134,14 @@ def test_a_damaged_bundle_is_refused_by_name(damage, message, tmp_path):
 def test_a_missing_bundle_is_refused(tmp_path):
     with pytest.raises(BundleError, match="no such folder"):
         read_bundle(tmp_path / "nowhere")
+
+
+def test_a_model_that_ships_in_a_clone_is_found_by_its_name(tmp_path, monkeypatch):
+    saved(tmp_path / "models" / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert find_bundle(Path("mine")) == Path("models/mine")
+    # What is there comes first, and a path is taken as it is.
+    (tmp_path / "mine").mkdir()
+    for path in ("mine", "other/mine", "yours"):
+        with pytest.raises(BundleError):
+            find_bundle(Path(path))

@@ -118,13 +118,15 @@ def without_optimizer(model):
 
 
 def find_bundle(path: Path) -> Path:
-    """The folder of a bundle: `path` itself, or `path/model` of a run.
+    """The folder of a bundle: `path` itself, `path/model` of a run, or by its name alone one that ships in a clone.
 
     Raises:
         BundleError: if there is none.
     """
     path = Path(path)
-    for folder in (path, path / "model"):
+    # The folder `models` of a clone: the one that is worked in, and the one that this package is run from.
+    clones = [Path(), Path(__file__).parents[2]] if path.name == str(path) and not path.exists() else []
+    for folder in (path, path / "model", *(clone / "models" / path for clone in clones)):
         if (folder / DESCRIPTION).is_file():
             return folder
     what = "there is no such folder" if not path.exists() else f"no model is here ({DESCRIPTION} is missing)"

@@ -13,7 +13,7 @@ from unetpp.errors import SettingError
 
 # Round objects are taken apart where the neck between them is narrower than this share of the narrower one, by more
 # than what the grid of pixels adds or takes.
-NECK, GRID = 0.85, 0.75
+NECK, GRID = 0.9, 0.5
 
 
 def separate(

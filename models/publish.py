@@ -1,0 +1,94 @@
+"""A run's model as one that ships: graphs, half the weights' size, and the scores of its card.
+
+    python models/publish.py RUN models/NAME [--split CLASS] [--thin CLASS] [--smallest N] [--instances FOLDER]
+
+Quantisation is calibrated and judged on training images; the scores are of the validation images, which chose the
+run's best epoch. They are written to models/NAME/scores.json: float16 and int8, without and with test-time
+augmentation.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from unetpp.analysis.rules import Rules
+from unetpp.analysis.summary import summarize
+from unetpp.bundle import WEIGHTS, add_files, find_bundle
+from unetpp.export import add_graph
+from unetpp.inference.evaluate import ahead, predictions, to_record
+from unetpp.inference.predict import open_predictor
+from unetpp.inference.quantize import quantize
+from unetpp.training.planfile import load_plan
+
+VARIANTS = {
+    "float16": {"precision": "float32"},
+    "bfloat16": {"precision": "bfloat16"},
+    "int8": {"precision": "int8"},
+    "float16, tta": {"precision": "float32", "tta": True},
+}
+
+
+def halve(folder: Path) -> None:
+    """Save a bundle's weights in float16."""
+    half = folder / f".{WEIGHTS}"
+    with h5py.File(folder / WEIGHTS) as full, h5py.File(half, "w") as small:
+
+        def copy(name, item):
+            if isinstance(item, h5py.Dataset):
+                values = item[()]
+                small.create_dataset(
+                    name, data=values.astype(np.float16) if values.dtype == np.float32 else values
+                )
+            else:
+                small.require_group(name).attrs.update(item.attrs)
+
+        full.visititems(copy)
+        small.attrs.update(full.attrs)
+    add_files(folder, {WEIGHTS: half})
+
+
+def scores(folder: Path, samples, rules: Rules, instances: Path | None) -> dict:
+    """The figures of every variant."""
+    found = {}
+    for name, options in VARIANTS.items():
+        bundle, predictor = open_predictor(folder, **options)
+        made = predictions(predictor, samples, bundle.classes, instances)
+        records = list(ahead(lambda p, classes=bundle.classes: to_record(p, classes, rules), made))
+        result = summarize(records, bundle.classes)
+        kept = ("classes", "mean_iou", "mean_dice", "accuracy", "images", "figures", "intervals", "objects")
+        found[name] = {key: result[key] for key in kept}
+        print(
+            f"{name}: mean IoU {result['mean_iou']:.4f}",
+            {n: round(c["iou"], 4) for n, c in result["classes"].items()},
+        )
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--split", action="append", default=[])
+    parser.add_argument("--thin", action="append", default=[])
+    parser.add_argument("--smallest", type=int, default=0)
+    parser.add_argument("--instances", type=Path)
+    chosen = parser.parse_args()
+    plan = load_plan(chosen.run)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    for path in find_bundle(chosen.run).iterdir():
+        shutil.copy(path, chosen.out)
+    halve(chosen.out)
+    add_graph(chosen.out)
+    before, after, bundle = quantize(chosen.out, plan.train, say=print)
+    print(
+        f"int8 on training images: {before['mean_iou']:.4f} to {after['mean_iou']:.4f}; default {bundle.graph}"
+    )
+    rules = Rules(tuple(chosen.split), tuple(chosen.thin), chosen.smallest)
+    found = scores(chosen.out, plan.validation, rules, chosen.instances)
+    (chosen.out / "scores.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
