@@ -185,6 +185,20 @@ def test_predicting_measures_with_probabilities(trained, data, tmp_path):
     assert {row["class"] for row in rows(tmp_path / "again" / "counts.csv")} == {"blood_cell", "bacteria"}
 
 
+def test_what_cannot_be_measured_is_not_predicted_either(trained, data, tmp_path, capsys):
+    stack = np.random.default_rng(0).integers(0, 255, (2, 20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.ome.tif", stack, metadata={"axes": "TYX"})
+    image = sorted((data / "images").iterdir())[0]
+    for source, out, options, saying in (
+        (tmp_path / "stack.ome.tif", tmp_path / "out", [], "objects of a stack"),
+        (image, tmp_path / "labels.png", [], "need a folder"),
+        (image, tmp_path / "out", ["--split", "whale"], "no class whale"),
+        (image, tmp_path / "out", ["--pixel-size", "0"], "--pixel-size"),
+    ):
+        refuses(capsys, "predict", trained, source, "--out", out, "--objects", *options, saying=saying)
+        assert not out.exists()
+
+
 def spoilt(labelled, what):
     path = labelled / "labels" / "some.png"
     if what == "no image":

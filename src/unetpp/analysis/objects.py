@@ -8,6 +8,7 @@ import numpy as np
 
 from unetpp.analysis.hulls import hull_areas
 from unetpp.analysis.lengths import lengths
+from unetpp.analysis.rules import check_pixel_size
 from unetpp.analysis.tables import Table
 from unetpp.errors import SettingError
 
@@ -102,8 +103,7 @@ def measure(
         >>> table["class"].tolist(), table["area"].tolist(), table["centroid_x"].tolist()
         (['cell'], [2], [1.5])
     """
-    if pixel_size is not None and not (pixel_size > 0 and np.isfinite(pixel_size)):
-        raise SettingError(f"a pixel size of {pixel_size} cannot be", mend="give micrometres above 0")
+    check_pixel_size(pixel_size)
     for other in (image, probabilities):
         if other is not None and other.shape[:2] != numbers.shape:
             raise SettingError(f"an image of shape {other.shape} does not fit labels of {numbers.shape}")

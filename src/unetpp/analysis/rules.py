@@ -1,5 +1,6 @@
 """What counts as an object."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +26,7 @@ class Rules:
     pixel_size: float | None = None
 
     def __post_init__(self):
-        if self.pixel_size is not None and not self.pixel_size > 0:
-            raise SettingError(f"--pixel-size cannot be {self.pixel_size:g}", mend="give micrometres above 0")
+        check_pixel_size(self.pixel_size)
         if self.smallest < 0:
             raise SettingError(f"--smallest cannot be {self.smallest}", mend="give pixels from 0 on")
 
@@ -47,3 +47,9 @@ class Rules:
             for option in ("split", "thin")
         }
         return {**by_index, "smallest": self.smallest}
+
+
+def check_pixel_size(size: float | None) -> None:
+    """Raise SettingError unless it is not known, or can be."""
+    if size is not None and not (size > 0 and math.isfinite(size)):
+        raise SettingError(f"--pixel-size cannot be {size:g}", mend="give micrometres above 0")

@@ -13,6 +13,7 @@ from unetpp.errors import SettingError
 RESAMPLES = 2000
 # An interval's ends, in percent.
 INTERVAL = (2.5, 97.5)
+PER_IMAGE = ("iou", "dice", "precision", "recall", "boundary_f1", "hausdorff95")
 
 Counts = dict[str, np.ndarray]
 
@@ -105,7 +106,8 @@ def summarize(records: Sequence[Record], classes: Sequence[str], seed: int = 0) 
         - "intervals": the same with [low, high], 95 % by bootstrap.
         - "objects": {class: {"true", "predicted"}} how many there are.
         - "reliability": counts, of `reliability`.
-        - "per_image": [{"name", "mean_iou", "entropy", "iou": {class: value}, "objects": {class: [true, predicted]}}].
+        - "per_image": [{"name", "mean_iou", "entropy", "objects": {class: [true, predicted]}} and {class: value} for
+          each of `PER_IMAGE`].
 
     Raises:
         SettingError: without a record.
@@ -143,10 +145,7 @@ def per_image(records: Sequence[Record], every: Counts, classes: Sequence[str]) 
             "name": record.name,
             "mean_iou": plain(alone["mean_iou"][k]),
             "entropy": record.entropy,
-            **{
-                key: by_class(alone[key][k], classes, plain)
-                for key in ("iou", "dice", "boundary_f1", "hausdorff95")
-            },
+            **{key: by_class(alone[key][k], classes, plain) for key in PER_IMAGE},
             "objects": {
                 name: [m.true, m.predicted] for name, m in zip(classes[1:], record.matchings, strict=True)
             },

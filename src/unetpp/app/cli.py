@@ -17,6 +17,7 @@ from unetpp.app.options import (
     object_options,
     rule_options,
     training_options,
+    truth_options,
 )
 from unetpp.errors import UnetppError
 
@@ -87,10 +88,9 @@ def lr_find(data, classes, chosen, **places):
 @click.argument("model", type=EXISTING)
 @click.argument("data", type=EXISTING)
 @click.option("--against", type=EXISTING, metavar="MODEL", help="Compare with this model on the same images.")
-@click.option("--instances", type=EXISTING, help="Folder with the number of each true object, by name.")
-@click.option("--tolerance", type=float, default=2.0, show_default=True, help="Of boundaries, in pixels.")
 @click.option("--json", "output", type=EXISTING, help="Write the scores to this file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file of --json.")
+@truth_options
 @rule_options
 @engine_options
 @data_options
@@ -104,10 +104,9 @@ def evaluate(model, data, **options):
 @cli.command()
 @click.argument("run", type=EXISTING)
 @click.argument("data", type=EXISTING, required=False)
-@click.option("--instances", type=EXISTING, help="Folder with the number of each true object, by name.")
-@click.option("--tolerance", type=float, default=2.0, show_default=True, help="Of boundaries, in pixels.")
 @click.option("--out", "output", type=EXISTING, help="File to write.  [default: RUN/report.html]")
 @click.option("--overwrite", is_flag=True, help="Replace the report that is there.")
+@truth_options
 @rule_options
 @engine_options
 @data_options

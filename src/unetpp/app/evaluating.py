@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from unetpp import __version__
+from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.rules import Rules
 from unetpp.app.progress import counting, duration
 from unetpp.app.run import console, errors, open_models
@@ -24,8 +25,7 @@ def run_evaluation(
     overwrite: bool = False,
     engine: dict | None = None,
     rules: dict | None = None,
-    instances: Path | None = None,
-    tolerance: float = 2.0,
+    truth: dict | None = None,
     **places,
 ) -> None:
     """Score a model, print the tables, write the JSON file; with another model, compare them."""
@@ -35,18 +35,12 @@ def run_evaluation(
     from unetpp.data.images import atomic_path
 
     refuse_existing(output, overwrite=overwrite)
-    check_tolerance(tolerance)
     samples = find_samples(data, **places)
-    checked = Rules(**rules or {})
+    options = {"engine": engine or {}, "rules": Rules(**rules or {}), **checked(truth or {})}
 
     def records(path: Path):
-        from unetpp.inference.evaluate import to_record
-
-        def function(prediction, classes):
-            return to_record(prediction, classes, checked, tolerance)
-
-        bundle, found = look_at(path, samples, checked, function, engine=engine or {}, instances=instances)
-        return bundle.classes, found
+        bundle, found = look_at(path, samples, **options)
+        return bundle.classes, [record for _, record in found]
 
     classes, found = records(model)
     result = summarize(found, classes)
@@ -72,8 +66,7 @@ def run_report(
     overwrite: bool,
     engine: dict,
     rules: dict,
-    instances: Path | None,
-    tolerance: float,
+    truth: dict,
     **places,
 ) -> None:
     """Score a model and write it as a page with pictures."""
@@ -81,23 +74,19 @@ def run_report(
     from unetpp.analysis.pictures import draw_pictures
     from unetpp.analysis.report import Report, write_report
     from unetpp.data.dataset import find_samples
-    from unetpp.inference.evaluate import to_record
     from unetpp.inference.predict import to_labels
 
     output = output or run / "report.html"
     refuse_existing(output, overwrite=overwrite)
-    check_tolerance(tolerance)
     check_installed()
     samples = find_samples(data, **places) if data else held_out(run)
-    checked = Rules(**rules)
 
-    def function(prediction, classes):
-        labels = to_labels(prediction.probabilities)
-        pictures = draw_pictures(prediction.sample.stem, prediction.image, prediction.truth, labels)
-        return to_record(prediction, classes, checked, tolerance), pictures
+    def draw(found):
+        return draw_pictures(found.sample.stem, found.image, found.truth, to_labels(found.probabilities))
 
-    bundle, found = look_at(run, samples, checked, function, engine=engine, instances=instances)
-    records, pictures = zip(*found, strict=True)
+    options = {"engine": engine, "rules": Rules(**rules), **checked(truth)}
+    bundle, found = look_at(run, samples, draw, **options)
+    pictures, records = zip(*found, strict=True)
     title = f"{run.resolve().name} on {data or 'its validation images'}"
     facts = [*facts_of(bundle), *facts_of_this(samples)]
     with errors.status("writing the report ..."):
@@ -105,21 +94,31 @@ def run_report(
     console.print(f"written: {output}", highlight=False, soft_wrap=True)
 
 
-def look_at(model: Path, samples, rules: Rules, function, *, engine: dict, instances: Path | None):
-    """Predict samples, with a bar.
+def look_at(
+    model: Path,
+    samples,
+    also=lambda prediction: None,
+    *,
+    rules: Rules,
+    engine: dict,
+    instances: Path | None = None,
+    tolerance: float = TOLERANCE,
+):
+    """Predict samples and hold them against their truth, with a bar.
 
     Args:
         model: a bundle or run folder.
         samples: images with masks.
-        rules: checked by the model's classes before it is run.
-        function: called with each prediction and the classes.
+        also: what else to make of each prediction.
+        rules: what an object is; checked by the model's classes before it is run.
         engine: options of `open_predictor`.
         instances: the folder of true objects.
+        tolerance: of boundaries, in pixels.
 
     Returns:
-        the bundle, and what the function returned for each.
+        the bundle, and what `also` returned and the record of each sample.
     """
-    from unetpp.inference.evaluate import ahead, predictions
+    from unetpp.inference.evaluate import ahead, predictions, to_record
 
     bundle, predictor = open_models([model], **engine)
     rules.indices(bundle.classes)
@@ -127,7 +126,7 @@ def look_at(model: Path, samples, rules: Rules, function, *, engine: dict, insta
     with counting(errors) as bar:
         task = bar.add_task("evaluating", total=len(samples))
         made = predictions(predictor, samples, bundle.classes, instances)
-        for result in ahead(lambda prediction: function(prediction, bundle.classes), made):
+        for result in ahead(lambda p: (also(p), to_record(p, bundle.classes, rules, tolerance)), made):
             found.append(result)
             bar.advance(task)
     return bundle, found
@@ -139,10 +138,12 @@ def refuse_existing(output: Path | None, *, overwrite: bool) -> None:
         raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
 
 
-def check_tolerance(tolerance: float) -> None:
-    """Raise unless it is a number of pixels."""
+def checked(truth: dict) -> dict:
+    """The options about truth, if they can be meant."""
+    tolerance = truth.get("tolerance", TOLERANCE)
     if not tolerance >= 0:
         raise SettingError(f"--tolerance cannot be {tolerance:g}", mend="give pixels from 0 on")
+    return truth
 
 
 def held_out(run: Path):

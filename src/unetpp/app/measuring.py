@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unetpp.app.progress import counting
 from unetpp.app.run import console, errors
-from unetpp.errors import DatasetError, OutputError
+from unetpp.errors import DatasetError, OutputError, SettingError
 
 
 def measure_labels(
@@ -26,6 +26,20 @@ def measure_labels(
     names = classes or class_names_of(model) or numbered_classes([job.image for job in jobs])
     write = prepare_survey(names, out, overwrite=overwrite, **objects)
     write(find_subjects([(job.image, job.name) for job in jobs], images))
+
+
+def check_jobs(jobs, out: Path) -> None:
+    """Raise unless what is predicted can be measured afterwards."""
+    from unetpp.inference.jobs import is_file
+
+    if is_file(out):
+        raise OutputError("tables of objects need a folder", where=out, mend="give a folder as --out")
+    for job in jobs:
+        if job.kind == "stack":
+            what = "the objects of a stack cannot be measured"
+            raise SettingError(
+                what, where=job.image, mend="give its planes as images, or leave out --objects"
+            )
 
 
 def measure_prediction(jobs, out: Path, write) -> None:

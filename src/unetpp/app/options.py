@@ -109,6 +109,19 @@ def rule_options(command):
     return gather(command, "rules", ("split", "thin", "smallest"), options)
 
 
+def truth_options(command):
+    """The options that say what predictions are held against, gathered as `truth`."""
+    options = [
+        click.option(
+            "--instances", type=EXISTING, help="Folder with the number of each true object, by name."
+        ),
+        click.option(
+            "--tolerance", type=float, default=2.0, show_default=True, help="Of boundaries, in pixels."
+        ),
+    ]
+    return gather(command, "truth", ("instances", "tolerance"), options)
+
+
 def object_options(command):
     """The options that say how objects are measured and what is written of them, gathered as `objects`."""
     options = [

@@ -31,17 +31,20 @@ def run_prediction(
     pixel_size=None,
 ) -> bool:
     """Predict, and say what failed; True if anything did."""
+    from unetpp.analysis.rules import check_pixel_size
     from unetpp.inference.folder import Folder, threads
     from unetpp.inference.jobs import find_jobs
 
+    check_pixel_size(pixel_size)
     jobs = find_jobs(list(inputs))
     # Two images at a time wait less for each other's reading and writing; a slide's tiles take memory.
     streams = 2 if len(jobs) > 1 and all(job.kind == "image" for job in jobs) else 1
     bundle, predictor = open_models(models, streams=streams, **(engine or {}))
     measure = None
     if objects:
-        from unetpp.app.measuring import measure_prediction, prepare_survey
+        from unetpp.app.measuring import check_jobs, measure_prediction, prepare_survey
 
+        check_jobs(jobs, out)
         measure = prepare_survey(bundle.classes, out, overwrite=existing != "refuse", **objects)
     with errors.status("looking at the images ..."):
         options = {"extras": extras, "existing": existing, "pixel_size": pixel_size}
