@@ -18,8 +18,9 @@ import numpy as np
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.summary import summarize
 from unetpp.bundle import WEIGHTS, add_files, find_bundle
+from unetpp.data.threads import ahead
 from unetpp.export import add_graph
-from unetpp.inference.evaluate import ahead, predictions, to_record
+from unetpp.inference.evaluate import predictions, to_record
 from unetpp.inference.predict import open_predictor
 from unetpp.inference.quantize import quantize
 from unetpp.training.planfile import load_plan

@@ -6,7 +6,7 @@ import numpy as np
 from skimage.measure import label
 
 # Pixels of a strip at least; it grows until an object that reaches through it ends.
-PIXELS = 30_000_000
+PIXELS = 10_000_000
 # Rows above a strip's end in which a filament may end whose other half lies beyond a gap.
 MARGIN = 32
 

@@ -19,6 +19,7 @@ from unetpp.analysis.subjects import LARGE, Subject, open_beside, open_labels
 from unetpp.analysis.tables import Table, stack, write_table
 from unetpp.data.images import atomic_path, read_image, write_jpeg
 from unetpp.data.pyramids import write_ome_tiff
+from unetpp.data.threads import ahead
 
 # What can be written of the objects besides tables.
 EXTRAS = ("instances", "numbered", *outlines.FORMATS)
@@ -105,9 +106,17 @@ def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras
     with open_labels(subject.labels, len(names)) as labels, open_beside(subject, labels.size) as beside:
         canvas = on_disk(out, labels.size) if {"instances", "numbered"} & {*extras} else None
         count = 0
-        for top, strip in whole_objects(labels.read, labels.size):
-            images = {name: read(slice(top, top + len(strip))) for name, read in beside.items()}
-            numbers, classes, table = measure_strip(strip, names, rules, top, labels.size[0], images)
+
+        def strips():
+            for top, strip in whole_objects(labels.read, labels.size):
+                images = {name: read(slice(top, top + len(strip))) for name, read in beside.items()}
+                yield top, strip, images
+
+        def work(item):
+            top, strip, images = item
+            return top, measure_strip(strip, names, rules, top, labels.size[0], images)
+
+        for top, (numbers, classes, table) in ahead(work, strips()):
             tables.append({**table, "id": table["id"] + count})
             if {*outlines.FORMATS} & {*extras}:
                 found += outlines.outlines(numbers, classes, top=top, first=count)

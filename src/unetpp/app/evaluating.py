@@ -118,7 +118,8 @@ def look_at(
     Returns:
         the bundle, and what `also` returned and the record of each sample.
     """
-    from unetpp.inference.evaluate import ahead, predictions, to_record
+    from unetpp.data.threads import ahead
+    from unetpp.inference.evaluate import predictions, to_record
 
     bundle, predictor = open_models([model], **engine)
     rules.indices(bundle.classes)

@@ -1,7 +1,6 @@
 """Images and their masks: pair, count, measure."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from scipy import ndimage
 from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image, to_channels
 from unetpp.data.masks import mask_values, read_mask
 from unetpp.data.normalization import Normalization, from_moments
+from unetpp.data.threads import parallel
 from unetpp.errors import DatasetError
 
 MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg")
@@ -218,9 +218,3 @@ def _side_by_side(folder: Path, suffix: str | None) -> tuple[dict[str, Path], di
     masks = {stem.removesuffix(ending): path for stem, path in files.items() if stem.endswith(ending)}
     images = {stem: path for stem, path in files.items() if not stem.endswith(ending)}
     return images, masks
-
-
-def parallel(function, items) -> list:
-    """`map` on a few threads: decoders release Python's lock."""
-    with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(function, items))

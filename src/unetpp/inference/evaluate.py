@@ -1,13 +1,10 @@
 """A model against the truth."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -20,8 +17,6 @@ from unetpp.data.images import IMAGE_SUFFIXES, read_image
 from unetpp.data.masks import read_indices, read_mask
 from unetpp.errors import DatasetError, ImageError, MaskError
 from unetpp.inference.predict import Ensemble, Predictor
-
-T = TypeVar("T")
 
 
 def evaluate(
@@ -122,18 +117,6 @@ def to_record(
         tolerance=tolerance,
         **rules.indices(classes),
     )
-
-
-def ahead(function: Callable[[Prediction], T], items: Iterable[Prediction], threads: int = 2) -> Iterator[T]:
-    """Map a function in threads while the next items are made; in order, and holding few items at a time."""
-    waiting: deque = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def read_pair(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
