@@ -72,7 +72,8 @@ def skeleton_pieces(mask: np.ndarray, distance: np.ndarray) -> tuple[np.ndarray,
     knots, _ = ndimage.label(forks, EIGHT)
     touching = touched_knots(pieces, knots)
     lengths = np.bincount(pieces.ravel())
-    widths = ndimage.maximum(distance, knots, np.arange(knots.max() + 1))
+    widths = np.zeros(knots.max() + 1)
+    np.maximum.at(widths, knots[forks], distance[forks])
     alone = np.array([len(around) == 0 for around in touching])
     for piece, around in enumerate(touching):
         if piece == 0 or alone[piece]:

@@ -57,9 +57,12 @@ def separate(
         mask = labels == index
         if not mask.any():
             continue
-        share = probabilities[..., index] if probabilities is not None else None
+        # Only where the class is.
+        [box] = ndimage.find_objects(mask.astype(np.uint8))
+        mask = mask[box]
+        share = probabilities[(*box, index)] if probabilities is not None else None
         found = split_touching(mask, share) if index in split else follow(mask)
-        numbers[mask] = found[mask] + numbers.max()
+        numbers[box][mask] = found[mask] + numbers.max()
     numbers = in_order(numbers)
     classes = np.zeros(numbers.max() + 1 if numbers.size else 1, np.uint8)
     classes[numbers.ravel()] = labels.ravel()
@@ -108,9 +111,10 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
         height *= probability
     markers = label(local_maxima(height, connectivity=2) & mask, connectivity=2)
     basins = watershed(-height, markers, mask=mask, connectivity=2)
-    peaks = ndimage.maximum(height, basins, np.arange(basins.max() + 1))
+    peaks = np.zeros(basins.max() + 1, np.float32)
+    np.maximum.at(peaks, basins[mask], height[mask])
     pairs, saddles = borders(basins, height)
-    return join(pairs, saddles, np.atleast_1d(peaks))[basins].astype(np.int32)
+    return join(pairs, saddles, peaks)[basins].astype(np.int32)
 
 
 def borders(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
