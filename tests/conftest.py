@@ -1,6 +1,20 @@
 """One backend a run of the suite: KERAS_BACKEND, or TensorFlow."""
 
+import gc
 import os
+import sys
+
+import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_networks():
+    """What Keras keeps of a module's networks is let go: collecting garbage among millions of objects takes seconds."""
+    yield
+    if keras := sys.modules.get("keras"):
+        keras.utils.clear_session()
+    # What is left, mostly modules, is not looked through again.
+    gc.freeze()

@@ -124,7 +124,7 @@ def test_outputs_of_fixed_weights_are_golden_on_every_backend(network):
         {"normalization": None},
         {"upsampling": "bilinear"},
         {"filters": (4, 8)},
-        {"filters": (2, 2, 2, 2, 2, 2)},
+        {"filters": (2, 2, 2, 2)},
         {"kernel_regularizer": "l2"},
         {"input_shape": (None, None, 2)},
         {"input_shape": (45, 70, 2)},
