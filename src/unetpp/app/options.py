@@ -154,6 +154,11 @@ def training_options(command):
         click.option(
             "--filters", type=Numbers(int), help="Width of each level.  [default: 16,32,64,128,256]"
         ),
+        click.option(
+            "--inner-filters",
+            type=click.Choice(["first", "level"]),
+            help="Width of inner nodes: the first level's, or each level's own.  [default: first]",
+        ),
         click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j]."),
         click.option(
             "--head-weights", type=Numbers(float), help="Of the heads' losses, shallowest first: 1,1,2,4."

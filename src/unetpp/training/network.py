@@ -20,6 +20,8 @@ def build(plan: Plan) -> UNetPP:
     network: Any = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
     settings: dict[str, Any] = {"filters": options.filters, "deep_supervision": options.deep_supervision}
     former: Any = None
+    if options.inner_filters == "level":
+        settings["inner_filters"] = "level"
     if options.start:
         bundle, former = load_model(Path(options.start))
         settings = {k: v for k, v in bundle.settings.items() if k not in ("input_shape", "num_classes")}
@@ -37,6 +39,8 @@ def build(plan: Plan) -> UNetPP:
     )
     loss = losses.get(options.loss, class_weights=plan.class_weights)
     model.compile(optimizer, loss=loss, metrics=[], head_weights=options.head_weights)
+    # Within the first step, TensorFlow would trace the making of each variable: seconds, more the deeper the network.
+    optimizer.build(model.trainable_variables)
     return model
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from unetpp.errors import SettingError
 
 NETWORKS = ("UNetPP", "UNet")
+INNER = ("first", "level")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 NORMALIZATIONS = ("auto", "dataset", "image")
 
@@ -19,6 +20,7 @@ class Options:
         epochs: passes over the training images, used without a budget.
         network: "UNetPP" or "UNet".
         filters: the width of each level.
+        inner_filters: the width of UNet++'s inner nodes: the "first" level's, or each "level"'s own.
         deep_supervision: heads on all of X[0, 1..].
         head_weights: how much each head's loss counts, the shallowest first; None for all alike.
         start: a bundle whose weights and normalisation the run begins with; "" for none.
@@ -52,6 +54,7 @@ class Options:
     epochs: int = 0
     network: str = "UNetPP"
     filters: tuple[int, ...] = (16, 32, 64, 128, 256)
+    inner_filters: str = "first"
     deep_supervision: bool = False
     head_weights: tuple[float, ...] | None = None
     start: str = ""
@@ -82,6 +85,7 @@ class Options:
             "epochs": self.epochs < 0,
             "network": self.network not in NETWORKS,
             "filters": not 2 <= len(self.filters) <= 6 or min(self.filters) < 1,
+            "inner_filters": self.inner_filters not in (INNER if self.network == "UNetPP" else ("first",)),
             "head_weights": self.head_weights is not None
             and not (
                 self.deep_supervision

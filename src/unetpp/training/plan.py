@@ -204,8 +204,9 @@ def step_memory(options: Options) -> float:
     filters, depth = options.filters, len(options.filters)
     planes = 0.0
     for i, j in np.argwhere(np.add.outer(range(depth), range(depth)) < depth):
-        width = filters[i] if j in (0, depth - 1 - i) else filters[0]
-        planes += (6 * width + j * filters[0]) / 4.0**i
+        inner = filters[i] if options.inner_filters == "level" else filters[0]
+        width = filters[i] if j in (0, depth - 1 - i) else inner
+        planes += (6 * width + j * inner) / 4.0**i
     return BYTES * options.batch * options.patch**2 * planes
 
 
