@@ -61,6 +61,13 @@ def test_a_mask_goes_exactly_where_its_image_goes(seed, strength):
         assert (found[share < 0.001] != index).all()
 
 
+def test_a_picture_is_drawn_as_often_as_its_pixels_are_many():
+    large, small = picture(np.zeros((96, 96), np.uint8)), picture(np.ones((48, 48), np.uint8))
+    sampler, rng = Sampler([large, small], 32), np.random.default_rng(0)
+    share = np.mean([sampler.all.draw(rng) is large for _ in range(4000)])
+    assert abs(share - 4 / 5) < 0.03
+
+
 def test_without_strength_a_crop_is_one_of_eight_copies():
     image = np.random.default_rng(1).random((16, 16, 3)).astype(np.float32)
     seen = set()

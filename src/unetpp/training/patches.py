@@ -46,8 +46,21 @@ def load_picture(sample, *, normalization: Normalization, num_classes, scaling: 
     return Picture(image, mask, tuple(centres))
 
 
+class Urn:
+    """Pictures to draw from, each as often as its pixels are many."""
+
+    def __init__(self, pictures: list[Picture]):
+        self.pictures, self.ends = pictures, np.cumsum([picture.mask.size for picture in pictures])
+
+    def draw(self, rng: np.random.Generator) -> Picture:
+        """One of the pictures."""
+        return self.pictures[np.searchsorted(self.ends, rng.integers(self.ends[-1]), side="right")]
+
+
 class Sampler:
     """Draws augmented crops: a set share is centred on a class, each class alike, the rest lies anywhere.
+
+    A picture is drawn as often as its pixels are many, so that large ones do not go short.
 
     Args:
         pictures: what to draw from.
@@ -57,11 +70,12 @@ class Sampler:
     """
 
     def __init__(self, pictures: list[Picture], size: int, *, focus=0.67, strength=1.0):
-        self.pictures, self.size, self.focus, self.strength = pictures, size, focus, strength
+        self.size, self.focus, self.strength = size, focus, strength
         classes = range(len(pictures[0].centres))
         showing = [[p for p in pictures if len(p.centres[index])] for index in classes]
-        # Pictures of each foreground class that occurs at all: (index in `centres`, pictures).
-        self.showing = [(index, have) for index, have in enumerate(showing) if have]
+        self.all = Urn(pictures)
+        # Pictures of each foreground class that occurs at all: (index in `centres`, urn).
+        self.showing = [(index, Urn(have)) for index, have in enumerate(showing) if have]
 
     def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One crop: image (size, size, C) float32 and mask (size, size) uint8."""
@@ -73,12 +87,12 @@ class Sampler:
 
     def _aim(self, rng):
         if self.showing and rng.random() < self.focus:
-            index, pictures = self.showing[rng.integers(len(self.showing))]
-            picture = pictures[rng.integers(len(pictures))]
+            index, urn = self.showing[rng.integers(len(self.showing))]
+            picture = urn.draw(rng)
             centre = picture.centres[index][rng.integers(len(picture.centres[index]))]
             jitter = rng.uniform(-self.size / 4, self.size / 4, 2)
             return picture, centre + jitter
-        picture = self.pictures[rng.integers(len(self.pictures))]
+        picture = self.all.draw(rng)
         return picture, rng.uniform((0, 0), picture.mask.shape)
 
 
