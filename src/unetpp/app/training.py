@@ -49,6 +49,9 @@ def start_run(
     console.print(
         f"best mean IoU {best['mean_iou']:.3f}, at epoch {bundle.origin['epoch']}, on the held-out images"
     )
+    factors = [f"{name} x {factor:g}" for name, factor in bundle.origin["factors"].items() if factor != 1]
+    if factors:
+        console.print(f"chosen on training images, how readily each is found: {', '.join(factors)}")
     console.print(
         f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - started)}"
     )

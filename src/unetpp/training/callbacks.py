@@ -11,17 +11,15 @@ import keras
 import numpy as np
 
 from unetpp import __version__
-from unetpp.analysis.scores import confusion, scores
 from unetpp.bundle import Bundle, save_bundle
 from unetpp.data.images import atomic_path
-from unetpp.inference.engine import keras_engine
-from unetpp.inference.predict import Predictor, to_labels
 from unetpp.training.average import Average
 from unetpp.training.checkpoints import Progress, save_checkpoint
 from unetpp.training.devices import agree, alone, place
 from unetpp.training.patches import Picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget, learning_rate
+from unetpp.training.validation import predict, score
 
 # Validations in a row without a pixel of a class after which it counts as collapsed.
 COLLAPSED = 3
@@ -84,8 +82,7 @@ class Validate(keras.callbacks.Callback):
     """After each epoch: score the averaged weights, keep the best as the bundle, write a checkpoint.
 
     Attributes:
-        best: labels of the held-out pictures by the best model.
-        labels: by the last.
+        labels: of the held-out pictures, by the last validation.
     """
 
     def __init__(
@@ -101,7 +98,6 @@ class Validate(keras.callbacks.Callback):
         self.plan, self.pictures, self.run, self.average = plan, pictures, run, average
         self.progress, self.follow = progress, follow
         self.budget, self.report = follow.budget, follow.report
-        self.best: list[np.ndarray] = []
         self.labels: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch, logs=None):
@@ -113,11 +109,9 @@ class Validate(keras.callbacks.Callback):
         progress.epoch, progress.spent = progress.epoch + 1, self.budget.elapsed
         with alone():
             model = self.average.applied()
-            labels = self.labels = self.predict(model)
-        result = self.score(labels)
+            labels = self.labels = predict(model, self.plan, self.pictures)
+        result = score(labels, self.plan, self.pictures)
         value = foreground_iou(result, self.plan.classes)
-        if value > progress.best or not self.best:
-            self.best = labels
         if value > progress.best:
             progress.best, progress.best_epoch = value, progress.epoch
             if first:
@@ -137,8 +131,8 @@ class Validate(keras.callbacks.Callback):
             write_history(progress.history, self.run / "history.csv")
             save_checkpoint(self.run / "checkpoints", self.model, progress)
         self.report.epoch(row)
-        # What the last validation will take, with room for a noisy machine the pictures and the graph.
-        self.budget.reserve = 1.3 * (time.monotonic() - begun) + 10
+        # What the last validation and the offsets will take, with room for a noisy machine, pictures and the graph.
+        self.budget.reserve = 1.3 * 3 * (time.monotonic() - begun) + 10
 
     def watch(self, result: dict) -> None:
         """Warn of a class that is never predicted, and stop a run that no longer gains."""
@@ -155,19 +149,6 @@ class Validate(keras.callbacks.Callback):
         if patience and any(agree(progress.epoch - progress.best_epoch >= patience)):
             self.report.warn(f"no gain in {patience} validations: the run ends")
             self.model.stop_training = True
-
-    def predict(self, model) -> list[np.ndarray]:
-        """Labels of every held-out picture, at working size."""
-        predictor = Predictor(keras_engine(model), self.plan.normalization)
-        return [to_labels(predictor.probabilities(picture.image)) for picture in self.pictures]
-
-    def score(self, labels: list[np.ndarray]) -> dict:
-        """Scores pooled over the held-out pictures, at working size."""
-        classes = self.plan.classes
-        counts = [
-            confusion(p.mask, found, len(classes)) for p, found in zip(self.pictures, labels, strict=True)
-        ]
-        return scores(np.sum(counts, axis=0), classes, len(labels))
 
 
 def foreground_iou(result: dict, classes: tuple[str, ...]) -> float:

@@ -25,7 +25,7 @@ import numpy as np
 from unetpp.analysis.display import to_display
 from unetpp.analysis.legend import panel
 from unetpp.analysis.overlay import draw_overlay
-from unetpp.bundle import Bundle, read_bundle
+from unetpp.bundle import Bundle, load_model, read_bundle, save_bundle
 from unetpp.data.dataset import Sample
 from unetpp.data.images import as_float, read_image, write_png
 from unetpp.data.resample import resize_image
@@ -37,10 +37,12 @@ from unetpp.training.batches import Batches, Continue
 from unetpp.training.callbacks import Follow, Report, Validate
 from unetpp.training.checkpoints import Progress, load_checkpoint
 from unetpp.training.network import build, precision
+from unetpp.training.offsets import add_offsets, best_offsets, logits_of
 from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
 from unetpp.training.trackers import tensorboard, tracking
+from unetpp.training.validation import open_network, predict, score
 
 # Optimiser steps an epoch: each training image about twice, and never so few that validation prevails.
 PASSES, LEAST_STEPS = 2, 10
@@ -50,6 +52,8 @@ STATISTICS = 10
 ROLLBACKS = 3
 # The share of the images that may turn out to be unreadable.
 UNREADABLE = 0.01
+# At least so many training pictures choose the offsets; more, if more are held out.
+TUNING = 8
 # Held-out images drawn for the eye when a run ends.
 PICTURES = 12
 
@@ -103,14 +107,14 @@ def train(
         tracking(trackers if first else (), plan, run) as tracked,
         devices.spread(options.devices),
     ):
-        labels = steadfast(
-            Sitting(plan, run, budget, report, held_out, batches, interrupted, tracked), resume
-        )
-    if any(devices.agree(interrupted())):
-        raise KeyboardInterrupt
-    if first and labels:
-        draw_validation(plan, held_out, labels, run / "validation")
+        steadfast(Sitting(plan, run, budget, report, held_out, batches, interrupted, tracked), resume)
+        if any(devices.agree(interrupted())):
+            raise KeyboardInterrupt
+        if first:
+            with devices.alone():
+                labels = settle(plan, run, pictures, held_out)
     if first:
+        draw_validation(plan, held_out, labels, run / "validation")
         # Without what the graph is made by, Keras predicts.
         with suppress(InstallError):
             add_graph(run)
@@ -133,11 +137,8 @@ class Sitting:
     tracked: Sequence[keras.callbacks.Callback]
 
 
-def steadfast(sitting: Sitting, resume: bool) -> list[np.ndarray]:
+def steadfast(sitting: Sitting, resume: bool) -> None:
     """Train until the budget is spent, going back a checkpoint whenever the loss is not a number.
-
-    Returns:
-        the best model's labels of the held-out pictures; none, if no validation of this sitting was the best.
 
     Raises:
         TrainingError: after too many such losses.
@@ -148,9 +149,8 @@ def steadfast(sitting: Sitting, resume: bool) -> list[np.ndarray]:
         if attempt == 0:
             budget.spent, before = progress.spent, progress.rollbacks
         budget.taken, progress.rollbacks = progress.steps, before + attempt
-        follow, validate = sit(sitting, model, progress)
-        if not follow.diverged:
-            return validate.best
+        if not sit(sitting, model, progress).diverged:
+            return
         sitting.report.warn(
             f"the loss is not a number at step {budget.taken}: back a checkpoint, at half the rate"
         )
@@ -161,7 +161,7 @@ def steadfast(sitting: Sitting, resume: bool) -> list[np.ndarray]:
     )
 
 
-def sit(sitting: Sitting, model, progress: Progress) -> tuple[Follow, Validate]:
+def sit(sitting: Sitting, model, progress: Progress) -> Follow:
     """Train from where `progress` stands to the budget's end, an interruption or a loss that is not a number."""
     plan, run, budget = sitting.plan, sitting.run, sitting.budget
     with devices.alone():
@@ -176,7 +176,7 @@ def sit(sitting: Sitting, model, progress: Progress) -> tuple[Follow, Validate]:
         # As many epochs as the budget holds.
         options = {"epochs": sys.maxsize, "initial_epoch": progress.epoch, "shuffle": False, "verbose": 0}
         model.fit(sitting.batches, callbacks=callbacks, **options)
-    return follow, validate
+    return follow
 
 
 def start(plan: Plan, run: Path, *, resume: bool):
@@ -185,6 +185,23 @@ def start(plan: Plan, run: Path, *, resume: bool):
     model = build(plan)
     found = load_checkpoint(run / "checkpoints", model) if resume else None
     return model, found or Progress()
+
+
+def settle(plan: Plan, run: Path, pictures: list[Picture], held_out: list[Picture]) -> list[np.ndarray]:
+    """Choose on training pictures how readily the best model finds each class, and score it anew.
+
+    Returns:
+        its labels of the held-out pictures.
+    """
+    bundle, model = load_model(run)
+    some = pictures[:: max(1, len(pictures) // max(TUNING, len(held_out)))]
+    offsets = best_offsets(*logits_of(open_network(model, plan), some))
+    add_offsets(model, offsets)
+    labels = predict(model, plan, held_out)
+    factors = dict(zip(plan.classes, np.exp(offsets).round(2).tolist(), strict=True))
+    found = {"validation_at_working_size": score(labels, plan, held_out), "factors": factors}
+    save_bundle(run / "model", replace(bundle, origin=bundle.origin | found), model)
+    return labels
 
 
 def load_pictures(samples: Sequence[Sample], plan: Plan, warn: Callable[[str], None]):

@@ -1,0 +1,29 @@
+"""A network in training against held-out pictures, at working size."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from unetpp.analysis.scores import confusion, scores
+from unetpp.inference.engine import keras_engine
+from unetpp.inference.predict import Predictor, to_labels
+from unetpp.training.patches import Picture
+from unetpp.training.plan import Plan
+
+
+def open_network(model, plan: Plan) -> Predictor:
+    """What predicts pictures, which are normalised already."""
+    return Predictor(keras_engine(model), plan.normalization)
+
+
+def predict(model, plan: Plan, pictures: Sequence[Picture]) -> list[np.ndarray]:
+    """Labels of every picture, (h, w) uint8 each."""
+    predictor = open_network(model, plan)
+    return [to_labels(predictor.probabilities(picture.image)) for picture in pictures]
+
+
+def score(labels: Sequence[np.ndarray], plan: Plan, pictures: Sequence[Picture]) -> dict:
+    """`scores` of labels, pooled over the pictures."""
+    pairs = zip(pictures, labels, strict=True)
+    counts = [confusion(picture.mask, found, len(plan.classes)) for picture, found in pairs]
+    return scores(np.sum(counts, axis=0), plan.classes, len(labels))

@@ -1,0 +1,68 @@
+"""How readily each class is found is chosen by what it gains."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unetpp.analysis.scores import scores
+from unetpp.data.normalization import Normalization
+from unetpp.inference.engine import keras_engine
+from unetpp.inference.predict import Predictor
+from unetpp.model.unetpp import UNetPP
+from unetpp.training.offsets import TRIED, add_offsets, best_offsets, foreground_iou, logits_of
+from unetpp.training.patches import Picture
+
+
+def random_logits(seed, classes, n=400):
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(classes, n, p=np.r_[0.8, np.full(classes - 1, 0.2 / (classes - 1))])
+    return rng.normal(0, 1, (n, classes)) + 2 * np.eye(classes)[truth], truth
+
+
+@given(seed=st.integers(0, 200))
+def test_of_two_classes_the_best_of_all_that_is_tried_is_found(seed):
+    logits, truth = random_logits(seed, 2)
+    reached = foreground_iou(logits + best_offsets(logits, truth), truth)
+    everything = [foreground_iou(logits + np.array([0, step]), truth) for step in (0, *TRIED)]
+    assert reached == max(everything)
+
+
+@given(seed=st.integers(0, 200), classes=st.integers(2, 5))
+def test_offsets_never_cost_what_they_are_chosen_by(seed, classes):
+    logits, truth = random_logits(seed, classes)
+    offsets = best_offsets(logits, truth)
+    assert offsets[0] == 0
+    assert foreground_iou(logits + offsets, truth) >= foreground_iou(logits, truth)
+
+
+def test_the_measure_is_the_one_that_chooses_the_epoch():
+    logits, truth = random_logits(1, 3)
+    table = np.zeros((3, 3), int)
+    np.add.at(table, (truth, logits.argmax(1)), 1)
+    figures = scores(table, ("a", "b", "c"), 1)["classes"]
+    assert foreground_iou(logits, truth) == pytest.approx((figures["b"]["iou"] + figures["c"]["iou"]) / 2)
+
+
+def test_a_class_that_was_shown_too_often_is_found_less_readily():
+    """Posteriors under even priors, of images where class 1 is rare: Bayes gives the offset."""
+    rng = np.random.default_rng(0)
+    truth = (rng.random(200_000) < 0.05).astype(int)
+    x = rng.normal(truth * 2.0, 1)
+    even = np.stack([np.zeros_like(x), 2 * x - 2], 1)
+    offset = best_offsets(even, truth)[1]
+    assert np.log(0.05 / 0.95) - 0.3 < offset < -0.5
+
+
+def test_a_network_s_heads_take_the_offsets():
+    model = UNetPP((None, None, 3), 3, filters=(2, 4, 4), deep_supervision=True)
+    image = np.random.default_rng(0).normal(0, 1, (16, 24, 3)).astype(np.float32)
+    picture = Picture(image, np.zeros((16, 24), np.uint8), ())
+    predictor = Predictor(keras_engine(model), Normalization((0.0,) * 3, (1.0,) * 3), multiple=4)
+    before, _ = logits_of(predictor, [picture])
+    offsets = np.array([0, -0.5, 1.5], np.float32)
+    add_offsets(model, offsets)
+    after, truth = logits_of(Predictor(keras_engine(model), predictor.normalization, multiple=4), [picture])
+    moved = before + offsets
+    np.testing.assert_allclose(after, moved - np.log(np.exp(moved).sum(1, keepdims=True)), atol=1e-4)
+    assert truth.shape == (16 * 24,)
