@@ -1,7 +1,6 @@
 """Crops, batch after batch, drawn while the network works."""
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -31,21 +30,17 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(self, sampler: Sampler, options: Options, steps: int, *, share: tuple[int, int] = (0, 1)):
-        super().__init__()
+        # Keras' threads draw ahead. Without them TensorFlow would, whose iterators take many seconds to let go of.
+        super().__init__(workers=THREADS, max_queue_size=AHEAD)
         each = options.batch // share[1]
         self.own = range(share[0] * each, (share[0] + 1) * each)
         self.sampler, self.options, self.steps, self.first = sampler, options, steps, 0
-        # Threads draw the next batches while the network works; by their steps since the run began.
-        self.pool = ThreadPoolExecutor(THREADS)
-        self.ahead: dict[int, Future] = {}
 
     def __len__(self):
         return self.steps
 
     def __getitem__(self, step):
-        now = self.first + step
-        self.ahead = {k: self.ahead.get(k) or self.pool.submit(self.draw, k) for k in range(now, now + AHEAD)}
-        return self.ahead[now].result()
+        return self.draw(self.first + step)
 
     def whole(self, steps: int) -> list[np.ndarray]:
         """The images of the run's first batches, all shares together."""
