@@ -31,7 +31,8 @@ def separate(
         labels: (H, W) class indices, 0 = background.
         split: classes of round objects, which are taken apart where they touch.
         thin: classes of filaments, which are followed through crossings and gaps.
-        probabilities: (H, W, classes); where they dip, objects of `split` come apart more easily.
+        probabilities: (H, W, classes), or (H, W, 1) of the foreground; where they dip, objects of `split` come apart
+            more easily.
         smallest: objects of fewer pixels are left out.
         drop_border: leave out objects that touch the image's border.
 
@@ -60,7 +61,10 @@ def separate(
         # Only where the class is.
         [box] = ndimage.find_objects(mask.astype(np.uint8))
         mask = mask[box]
-        share = probabilities[(*box, index)] if probabilities is not None else None
+        # A network of one channel gives the foreground alone.
+        share = (
+            None if probabilities is None else probabilities[(*box, min(index, probabilities.shape[2] - 1))]
+        )
         found = split_touching(mask, share) if index in split else follow(mask)
         numbers[box][mask] = found[mask] + numbers.max()
     numbers = in_order(numbers)
@@ -109,7 +113,9 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     height = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1].astype(np.float32)
     if probability is not None:
         height *= probability
-    markers = label(local_maxima(height, connectivity=2) & mask, connectivity=2)
+    # Within a rim of zeros: of a flat array nothing is a maximum.
+    maxima = local_maxima(np.pad(height, 1), connectivity=2)[1:-1, 1:-1]
+    markers = label(maxima & mask, connectivity=2)
     basins = watershed(-height, markers, mask=mask, connectivity=2)
     peaks = np.zeros(basins.max() + 1, np.float32)
     np.maximum.at(peaks, basins[mask], height[mask])
