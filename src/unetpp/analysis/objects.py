@@ -145,8 +145,12 @@ def by_object(runs: Runs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def shapes(runs: Runs, size: tuple[int, ...]) -> Table:
     """Areas, places and second moments, from sums over runs."""
     if not len(runs.row):
-        names = "area centroid_y centroid_x top left bottom right eccentricity orientation touches_border"
-        return {name: np.zeros(0, bool if name == "touches_border" else float) for name in names.split()}
+        types = {
+            "int64": "area top left bottom right",
+            "float64": "centroid_y centroid_x eccentricity orientation",
+            "bool": "touches_border",
+        }
+        return {name: np.zeros(0, kind) for kind, names in types.items() for name in names.split()}
     length = runs.last - runs.first + 1
     middle = (runs.first + runs.last) / 2
     area = runs.gather(np.add, length)
@@ -193,7 +197,7 @@ def perimeters(numbers: np.ndarray, count: int) -> np.ndarray:
     for step, weight in [*((step, 2) for step in straight), *((step, 10) for step in diagonal)]:
         near = places + step
         code += np.uint8(weight) * (flags[near] & (flat[near] == owner))
-    return np.bincount(owner, PERIMETER[code], minlength=count + 1)[1:]
+    return np.bincount(owner, PERIMETER[code], minlength=count + 1)[1:].astype(float)
 
 
 def intensities(runs: Runs, image: np.ndarray) -> Table:

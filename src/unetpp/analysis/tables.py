@@ -15,12 +15,14 @@ ROWS = 100_000
 
 
 def stack(tables: Sequence[Table]) -> Table:
-    """Tables one below the other; a column that one lacks is NaN there.
+    """Tables one below the other; a column that one lacks is NaN there, unless it has no rows.
 
     Example:
         >>> stack([{"a": np.array([1])}, {"a": np.array([2])}])
         {'a': array([1, 2])}
     """
+    # Without rows, the type of a column means nothing.
+    tables = [table for table in tables if len(next(iter(table.values())))] or tables
     names = list(dict.fromkeys(name for table in tables for name in table))
     lengths = [len(next(iter(table.values()))) for table in tables]
     return {
@@ -48,7 +50,11 @@ def write_table(path: Path, table: Table) -> None:
             except ImportError as error:
                 mend = 'run: pip install "unetpp[objects]", or write CSV'
                 raise InstallError("pyarrow is not installed; it writes Parquet", mend=mend) from error
-            arrays = {name: pyarrow.array(column) for name, column in table.items()}
+            text = pyarrow.string()
+            arrays = {
+                name: pyarrow.array(column, text if column.dtype.kind == "O" else None)
+                for name, column in table.items()
+            }
             pyarrow.parquet.write_table(pyarrow.table(arrays), temporary)
             return
         with temporary.open("w", encoding="utf-8", newline="") as file:
