@@ -67,6 +67,7 @@ def openvino_engine(
     """
     core = openvino_core()
     check_device(core, device, precision)
+    warm_up()
     settings: dict[str, Any] = {"NUM_STREAMS": streams}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
@@ -95,6 +96,13 @@ def openvino_core():
     except ImportError as error:
         raise InstallError("OpenVINO is not installed", mend="run: pip install openvino") from error
     return openvino.Core()
+
+
+def warm_up() -> None:
+    """Let one thread make OpenVINO's first array: two at once can wait for each other for ever."""
+    import openvino
+
+    openvino.Tensor(np.zeros(1, np.float32))
 
 
 def check_device(core, device: str, precision: str) -> None:
