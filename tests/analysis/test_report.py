@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from unetpp.analysis.calibration import BINS
+from unetpp.analysis.charts import calibration_curves
 from unetpp.analysis.pictures import MISTAKES, draw_pictures, mistakes
 from unetpp.analysis.records import examine
 from unetpp.analysis.report import AT, MOST, Report, chosen, sentences, to_html, write_report
@@ -107,6 +109,13 @@ def test_the_page_tells_the_scores(report, page):
 def test_names_are_taken_literally(page):
     assert "cell &lt;b&gt;" in page
     assert "<b>" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_names_are_no_formulas_and_do_not_leave_the_legend():
+    counts = np.ones((3, BINS, 3))
+    chart = calibration_curves(counts, (r"$\foo$", "_cell"))
+    assert r"$\foo$" in chart
+    assert "_cell" in chart
 
 
 def test_the_sentence_counts_objects():

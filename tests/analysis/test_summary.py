@@ -68,7 +68,7 @@ def test_pooled_figures_are_those_of_a_loop_over_images():
         assert found["objects"][name] == {"true": tp + fn, "predicted": tp + fp}
     pixels = [np.concatenate(part) for part in zip(*images, strict=True)]
     error = expected_calibration_error(reliability(*pixels))
-    assert found["figures"]["calibration_error"]["all"] == pytest.approx(error[0])
+    assert found["figures"]["overall_calibration_error"] == pytest.approx(error[0])
 
 
 def test_an_image_alone_scores_as_it_does_among_others():

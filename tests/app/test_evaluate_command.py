@@ -5,9 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from commands import FAST, pixels, refuses, run
 from PIL import Image
 from scipy import ndimage
+
+from unetpp.bundle import DESCRIPTION
 
 
 def test_scores_are_those_of_the_labels_that_predict_writes(trained, data, tmp_path):
@@ -93,3 +96,56 @@ def test_true_objects_are_taken_from_a_folder(trained, data, tmp_path, capsys):
 )
 def test_options_that_cannot_be_meant_are_refused(options, saying, trained, data, capsys):
     refuses(capsys, "evaluate", trained, data, *options, saying=saying)
+
+
+def truth_of(folder, data, change=lambda numbers: numbers):
+    """A folder of numbered objects of the masks' blood cells."""
+    folder.mkdir()
+    for path in (data / "masks").iterdir():
+        numbers = change(ndimage.label(pixels(path) == 1)[0].astype(np.int32))
+        tifffile.imwrite(folder / f"{path.stem}.tif", numbers)
+    return folder
+
+
+def objects_of(result):
+    return json.loads(result.read_text())["objects"]
+
+
+def test_how_objects_are_numbered_does_not_matter(trained, data, tmp_path):
+    for name, change in (("plain", lambda n: n), ("large", lambda n: n * 400_000_000 // max(1, n.max()))):
+        folder, out = truth_of(tmp_path / name, data, change), tmp_path / f"{name}.json"
+        assert run("evaluate", trained, data, "--instances", folder, "--json", out) == 0
+    assert objects_of(tmp_path / "plain.json") == objects_of(tmp_path / "large.json")
+
+
+def test_small_true_objects_are_left_out_too(trained, data, tmp_path):
+    folder, out = truth_of(tmp_path / "instances", data), tmp_path / "scores.json"
+    assert run("evaluate", trained, data, "--instances", folder, "--smallest", 10**6, "--json", out) == 0
+    assert all(counts["true"] == 0 for counts in objects_of(out).values())
+
+
+def test_the_true_objects_of_another_image_are_not_taken(trained, data, tmp_path):
+    folder, out = truth_of(tmp_path / "instances", data), tmp_path / "scores.json"
+    first = sorted(folder.iterdir())[0]
+    tifffile.imwrite(folder / f"{first.stem}.1.tif", np.zeros((3, 3), np.uint16))
+    assert run("evaluate", trained, data, "--instances", folder, "--json", out) == 0
+
+
+def test_numbers_below_zero_are_refused(trained, data, tmp_path, capsys):
+    folder = truth_of(tmp_path / "instances", data, lambda numbers: numbers - 1)
+    refuses(capsys, "evaluate", trained, data, "--instances", folder, saying=["-1", "number objects from 1"])
+
+
+def test_models_of_other_classes_are_refused_before_any_work(trained, data, tmp_path, capsys):
+    other = shutil.copytree(trained / "model", tmp_path / "other")
+    description = json.loads((other / DESCRIPTION).read_text())
+    description["classes"] = ["background", "cells", "rods"]
+    (other / DESCRIPTION).write_text(json.dumps(description))
+    refuses(capsys, "evaluate", trained, data, "--against", other, saying=["cells", "same classes"])
+    assert "evaluating" not in capsys.readouterr().err
+
+
+def test_names_are_printed_as_they_are(trained, data, tmp_path, capsys):
+    out = tmp_path / "[red]scores.json"
+    assert run("report", trained, data, "--out", out.with_suffix(".html")) == 0
+    assert "[red]scores.html" in capsys.readouterr().out

@@ -74,7 +74,9 @@ def learning_curves(history: Sequence[Mapping[str, str]]) -> str:
         epochs = [int(row["epoch"]) for row in history]
         names = [name for name in history[0] if name.startswith("iou_")]
         for name, colour in zip(names, spread(len(names)), strict=True):
-            axes.plot(epochs, figures(history, name), label=name.removeprefix("iou_"), color=colour, lw=1.4)
+            axes.plot(
+                epochs, figures(history, name), label=literal(name.removeprefix("iou_")), color=colour, lw=1.4
+            )
         axes.plot(epochs, figures(history, "mean_iou"), label="mean", color=INK, lw=2)
         axes.set_ylim(0, 1)
     return svg[0]
@@ -128,10 +130,17 @@ def calibration_curves(counts: np.ndarray, names: Sequence[str]) -> str:
                 ms=3,
                 lw=1.4,
                 color=colour,
-                label=label,
+                label=literal(label),
             )
         axes.set(xlim=(0, 1), ylim=(0, 1))
     return svg[0]
+
+
+def literal(name: str) -> str:
+    """A name that Matplotlib shows as it is: no formula, and not left out of legends for its underscore."""
+    return (
+        name.replace("$", r"\$").replace("_", " _", 1) if name.startswith("_") else name.replace("$", r"\$")
+    )
 
 
 def spread(count: int) -> list[str]:

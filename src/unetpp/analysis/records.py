@@ -72,7 +72,9 @@ def examine(
     lines = [boundaries(truth == k, prediction == k) for k in range(classes)]
     rules: dict[str, Any] = {"split": split, "thin": thin, "smallest": smallest}
     found, of = separate(prediction, probabilities=probabilities, **rules)
-    true, of_true = separate(truth, **rules) if instances is None else with_classes(instances, truth)
+    true, of_true = (
+        separate(truth, **rules) if instances is None else with_classes(instances, truth, smallest)
+    )
     pairs = [(only(true, of_true == k), only(found, of == k)) for k in range(1, classes)]
     return Record(
         name,
@@ -86,13 +88,14 @@ def examine(
     )
 
 
-def with_classes(instances: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbered objects, and the class that most pixels of each have in the truth."""
+def with_classes(instances: np.ndarray, truth: np.ndarray, smallest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbered objects, and the class that most pixels of each have in the truth; 0 for objects of too few pixels."""
     votes = np.stack(
         [np.bincount(instances[truth == k], minlength=instances.max() + 1) for k in np.unique(truth)]
     )
     classes = np.unique(truth)[votes.argmax(0)]
     classes[0] = 0
+    classes[votes.sum(0) < smallest] = 0
     return instances, classes
 
 

@@ -47,7 +47,7 @@ def figures(pooled: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       where both sides have the class.
     - objects' precision, recall, F1, average precision TP / (TP + FP + FN), and panoptic quality, each as object_NAME
       (C - 1, T); their count error (C - 1,): the mean over images of |found - true|.
-    - calibration_error (1 + C,): of the most probable class, then of each.
+    - overall_calibration_error (): of the most probable class; calibration_error (C,): of each.
 
     Source: panoptic quality by Kirillov et al., 2019, equation 1; average precision as in StarDist and the 2018 Data
     Science Bowl; boundary F1 by Csurka et al., "What is a good evaluation measure for semantic segmentation?", 2013.
@@ -64,7 +64,8 @@ def figures(pooled: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     found["object_f1"], found["object_ap"] = dice(tp, fp, fn), iou(tp, fp, fn)
     found["object_pq"] = ratio(overlap, tp + fp / 2 + fn / 2)
     found["count_error"] = ratio(*np.moveaxis(pooled["count_errors"], -1, 0))
-    found["calibration_error"] = expected_calibration_error(pooled["reliability"])
+    error = expected_calibration_error(pooled["reliability"])
+    found["overall_calibration_error"], found["calibration_error"] = error[..., 0], error[..., 1:]
     return found
 
 
@@ -165,9 +166,7 @@ def by_class(value: np.ndarray, classes: Sequence[str], form, depth: int = 0):
     """
     if value.ndim == depth:
         return form(value)
-    names = {len(classes): classes, len(classes) - 1: classes[1:], len(classes) + 1: ("all", *classes)}[
-        len(value)
-    ]
+    names = classes[len(classes) - len(value) :]
     if value.ndim == depth + 1:
         return {name: form(part) for name, part in zip(names, value, strict=True)}
     return {

@@ -35,6 +35,8 @@ def run_evaluation(
     from unetpp.data.images import atomic_path
 
     refuse_existing(output, overwrite=overwrite)
+    if against:
+        check_comparable(model, against)
     samples = find_samples(data, **places)
     options = {"engine": engine or {}, "rules": Rules(**rules or {}), **checked(truth or {})}
 
@@ -47,15 +49,22 @@ def run_evaluation(
     for table in (show.table(result), show.objects(result), show.closing(result)):
         console.print(table, highlight=False)
     if against:
-        names, others = records(against)
-        if names != classes:
-            what = f"its classes are {', '.join(names)}, not {', '.join(classes)}"
-            raise SettingError(what, where=against, mend="compare models of the same classes")
+        _, others = records(against)
         result["against"] = compare(others, found, classes)
         console.print(show.differences(result["against"], model, against))
     if output:
         with atomic_path(output) as path:
             path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def check_comparable(model: Path, against: Path) -> None:
+    """Raise unless two models know the same classes."""
+    from unetpp.bundle import read_bundle
+
+    classes, names = (read_bundle(path).classes for path in (model, against))
+    if names != classes:
+        what = f"its classes are {', '.join(names)}, not {', '.join(classes)}"
+        raise SettingError(what, where=against, mend="compare models of the same classes")
 
 
 def run_report(

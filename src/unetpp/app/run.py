@@ -12,8 +12,9 @@ from rich.console import Console
 from unetpp.app.progress import counting, settings_table
 from unetpp.errors import InstallError
 
-console = Console()
-errors = Console(stderr=True)
+# Names of files and classes are shown as they are.
+console = Console(markup=False, emoji=False)
+errors = Console(stderr=True, markup=False, emoji=False)
 BACKENDS = ("tensorflow", "jax", "torch")
 
 

@@ -87,8 +87,8 @@ def objects(scores: dict) -> Table:
 
 def closing(scores: dict) -> str:
     """How far probabilities can be trusted, in a line."""
-    error = scores["figures"]["calibration_error"]["all"]
-    low_high = between(scores["intervals"]["calibration_error"]["all"])
+    error = scores["figures"]["overall_calibration_error"]
+    low_high = between(scores["intervals"]["overall_calibration_error"])
     return (
         f"expected calibration error {figure(error)} ({low_high}): how far probabilities are off, on average"
     )

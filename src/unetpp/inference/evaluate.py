@@ -126,20 +126,32 @@ def read_pair(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def read_instances(sample: Sample, folder: Path, size: tuple[int, ...]) -> np.ndarray:
-    """The number of each true object of a sample: (H, W) ints.
+    """The number of each true object of a sample, from 1 on without gaps: (H, W) ints.
 
     Raises:
         DatasetError, ImageError, MaskError: if there is no such file, or it does not fit.
     """
-    found = [path for path in folder.glob(f"{sample.stem}.*") if path.suffix.lower() in IMAGE_SUFFIXES]
-    if not found:
-        raise DatasetError(f"{sample.stem} has no label image of objects", where=folder, mend="add it")
+    place = folder / sample.stem
+    found = sorted(
+        path
+        for path in place.parent.glob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem == place.name
+    )
+    if len(found) != 1:
+        what = f"{sample.stem} has {len(found) or 'no'} label image{'s' if found else ''} of objects"
+        raise DatasetError(what, where=folder, mend="let it have one")
     numbers = read_indices(found[0])
     if numbers.shape != size:
         raise MaskError(
             f"it has shape {numbers.shape}, the mask {size}", where=found[0], mend="save it again"
         )
-    return numbers
+    if numbers.min(initial=0) < 0:
+        raise MaskError(
+            f"an object has the number {numbers.min()}", where=found[0], mend="number objects from 1 on"
+        )
+    # As many as there are, however they were numbered.
+    values, numbers = np.unique(numbers, return_inverse=True)
+    return numbers.reshape(size) + int(values[0] != 0)
 
 
 @contextmanager
