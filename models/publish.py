@@ -3,8 +3,9 @@
     python models/publish.py RUN models/NAME [--split CLASS] [--thin CLASS] [--smallest N] [--instances FOLDER]
 
 Quantisation is calibrated and judged on training images; the scores are of the validation images, which chose the
-run's best epoch. They are written to models/NAME/scores.json: float16 and int8, without and with test-time
-augmentation.
+run's best epoch. They are written to models/NAME/scores.json: float16, bfloat16 and int8, and float16 with test-time
+augmentation. models/NAME/failures.png shows truth and prediction of the images with the largest share of wrong pixels,
+without the micrographs, which are not ours to give.
 """
 
 import argparse
@@ -15,9 +16,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from unetpp.analysis.legend import GREY, panel
+from unetpp.analysis.overlay import draw_overlay, shrink_labels
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.summary import summarize
 from unetpp.bundle import WEIGHTS, add_files, find_bundle
+from unetpp.data.images import read_image, write_png
+from unetpp.data.masks import read_mask
 from unetpp.data.threads import ahead
 from unetpp.export import add_graph
 from unetpp.inference.evaluate import predictions, to_record
@@ -25,6 +30,8 @@ from unetpp.inference.predict import open_predictor
 from unetpp.inference.quantize import quantize
 from unetpp.training.planfile import load_plan
 
+# Of a picture of failures: pixels of the long side at most.
+SIDE = 360
 VARIANTS = {
     "float16": {"precision": "float32"},
     "bfloat16": {"precision": "bfloat16"},
@@ -69,6 +76,27 @@ def scores(folder: Path, samples, rules: Rules, instances: Path | None) -> dict:
     return found
 
 
+def draw_failures(folder: Path, samples, count: int = 4) -> None:
+    """Truth and prediction of the images where the model is wrong most."""
+    bundle, predictor = open_predictor(folder)
+    found = []
+    for sample in samples:
+        truth, labels = (
+            read_mask(sample.mask, len(bundle.classes)),
+            predictor.labels(read_image(sample.image)),
+        )
+        found.append((float((truth != labels).mean()), sample.stem, truth, labels))
+    rows = []
+    for wrong, stem, *sides in sorted(found, key=lambda item: item[0], reverse=True)[:count]:
+        small = [shrink_labels(side, -(-max(side.shape) // SIDE)) for side in sides]
+        drawn = [draw_overlay(np.zeros((*side.shape, 3), np.uint8), side) for side in small]
+        titles = f"{stem}: truth", f"predicted, {100 * wrong:.0f} % wrong"
+        rows.append(panel(list(zip(titles, drawn, strict=True)), classes=bundle.classes))
+    wide = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, ((0, 0), (0, wide - row.shape[1]), (0, 0)), constant_values=GREY[0]) for row in rows]
+    write_png(folder / "failures.png", np.concatenate(rows))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -91,5 +119,6 @@ if __name__ == "__main__":
         f"int8 on training images: {before['mean_iou']:.4f} to {after['mean_iou']:.4f}; default {bundle.graph}"
     )
     rules = Rules(tuple(chosen.split), tuple(chosen.thin), chosen.smallest)
+    draw_failures(chosen.out, plan.validation)
     found = scores(chosen.out, plan.validation, rules, chosen.instances)
     (chosen.out / "scores.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

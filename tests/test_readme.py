@@ -9,7 +9,8 @@ import pytest
 from unetpp.app.cli import cli, main
 from unetpp.data.synthetic import write_dataset
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()
@@ -47,6 +48,7 @@ def test_every_command_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_dataset(tmp_path / "DATA", 4, size=(32, 32))
     (tmp_path / "IMAGES").symlink_to(tmp_path / "DATA" / "images")
+    (tmp_path / "models").symlink_to(ROOT / "models")
     ran = set()
     for line in COMMANDS:
         words = shlex.split(line)
@@ -85,6 +87,5 @@ def test_every_command_and_every_option_named_is_known():
 
 
 def test_what_is_linked_is_there():
-    root = Path(__file__).parents[1]
     for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (root / target).exists()
+        assert (ROOT / target).exists()

@@ -1,0 +1,61 @@
+"""The models that ship: whole, small, found by name, and as good as they were when they were published.
+
+With UNETPP_DATA, the folder of the images that a model was trained on, its scores are measured again.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from unetpp.bundle import read_bundle, verified
+from unetpp.data.dataset import find_samples
+from unetpp.data.synthetic import write_dataset
+from unetpp.inference.evaluate import evaluate
+from unetpp.inference.predict import open_predictor
+
+FOLDER = Path(__file__).parents[1] / "models"
+MODELS = sorted(path.parent.name for path in FOLDER.glob("*/bundle.json"))
+# Of six drawn images of 320 x 320 pixels, by 8-bit integers: IoU of each class.
+DRAWN = {"darkfield": (0.986, 0.922, 0.661)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_whole_and_small_and_goes_by_its_name(name, monkeypatch):
+    monkeypatch.chdir(FOLDER.parent)
+    bundle = read_bundle(Path(name))
+    for file in bundle.sha256:
+        verified(FOLDER / name, bundle, file)
+    files = {path.name: path.stat().st_size for path in (FOLDER / name).iterdir()}
+    assert set(files) >= {"MODEL_CARD.md", "failures.png", "scores.json", *bundle.sha256}
+    assert sum(files.values()) < 40e6
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_card_tells_the_scores(name):
+    card = (FOLDER / name / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for variant, found in json.loads((FOLDER / name / "scores.json").read_text(encoding="utf-8")).items():
+        [row] = [line for line in card.splitlines() if line.startswith(f"| {variant} |")]
+        figures = found["mean_iou"], found["mean_dice"], *(c["iou"] for c in found["classes"].values())
+        assert all(f"{figure:.3f}" in row for figure in figures)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_drawn_images_are_segmented_as_when_it_was_published(name, tmp_path):
+    write_dataset(tmp_path, 6, size=(320, 320), seed=11)
+    bundle, predictor = open_predictor(FOLDER / name, precision="int8")
+    found = evaluate(predictor, find_samples(tmp_path), bundle.classes)["classes"]
+    # Processors round differently.
+    assert [figures["iou"] for figures in found.values()] == pytest.approx(DRAWN[name], abs=0.03)
+
+
+@pytest.mark.skipif("UNETPP_DATA" not in os.environ, reason="the images are not part of the project")
+@pytest.mark.parametrize("name", MODELS)
+def test_real_images_are_segmented_as_the_card_says(name):
+    """Of all images, which it was mostly trained on: at least as well as the card has it for others."""
+    samples = find_samples(Path(os.environ["UNETPP_DATA"]) / name)
+    bundle, predictor = open_predictor(FOLDER / name)
+    found = evaluate(predictor, samples, bundle.classes)
+    card = json.loads((FOLDER / name / "scores.json").read_text(encoding="utf-8"))
+    assert found["mean_iou"] > card["int8"]["mean_iou"] - 0.01
