@@ -109,7 +109,7 @@ def table(scores: dict[str, list[dict]], classes: tuple[str, ...]) -> str:
     for name, results in scores.items():
         values = [result["mean_iou"] for result in results]
         gains = [value - base for value, base in zip(values, first, strict=False)]
-        each = [statistics.mean(result["iou"][k] for result in results) for k in range(len(classes))]
+        each = [statistics.mean(result["classes"][c]["iou"] or 0 for result in results) for c in classes]
         cells = [name, str(len(values)), spread(values), spread(gains, "+"), *(f"{iou:.3f}" for iou in each)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
