@@ -112,15 +112,11 @@ def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> No
 
 def find_learning_rate(data: Path, chosen: dict, *, names, places) -> None:
     """Measure the loss at ever higher learning rates, and say which to take."""
-    from unetpp.data.dataset import find_samples, read_class_names
-    from unetpp.training.options import Options
-
     import_training()
     from unetpp.training.lr_find import STEPS, find_rate
-    from unetpp.training.plan import make_plan
 
     with console.status("looking at the data ..."):
-        plan = make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
+        plan = decide(data, chosen, names, places)
     with counting(errors) as bar:
         task = bar.add_task("measuring", total=STEPS)
         rates, losses, best = find_rate(plan, step=lambda: bar.advance(task), warn=console.print)
@@ -129,11 +125,17 @@ def find_learning_rate(data: Path, chosen: dict, *, names, places) -> None:
     console.print(f"take --learning-rate {best:.1e}: the loss falls fastest there", highlight=False)
 
 
-def new_plan(data, run, chosen, names, places, overwrite):
-    """The plan of a new run, saved in its cleared folder."""
+def decide(data: Path, chosen: dict, names, places):
+    """Look at the data, and decide on all that was not chosen."""
     from unetpp.data.dataset import find_samples, read_class_names
     from unetpp.training.options import Options
     from unetpp.training.plan import make_plan
+
+    return make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
+
+
+def new_plan(data, run, chosen, names, places, overwrite):
+    """The plan of a new run, saved in its cleared folder."""
     from unetpp.training.planfile import save_plan
 
     if run.exists() and not run.is_dir():
@@ -142,7 +144,7 @@ def new_plan(data, run, chosen, names, places, overwrite):
         raise OutputError(
             "the folder is not empty", where=run, mend="give --resume, --overwrite or another --out"
         )
-    plan = make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
+    plan = decide(data, chosen, names, places)
     for name in RUN_FILES if run.is_dir() else ():
         path = run / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -178,15 +180,12 @@ def show_plan(plan) -> None:
 
 def plan_run(data: Path, chosen: dict, output: Path | None, *, names, places, overwrite: bool) -> None:
     """Show a plan, and write it to a file, without training."""
-    from unetpp.data.dataset import find_samples, read_class_names
-    from unetpp.training.options import Options
-    from unetpp.training.plan import make_plan
     from unetpp.training.planfile import write_plan
 
     if output and output.exists() and not overwrite:
         raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
     with console.status("looking at the data ..."):
-        plan = make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
+        plan = decide(data, chosen, names, places)
     show_plan(plan)
     if output:
         write_plan(plan, output)
