@@ -173,6 +173,81 @@ def test_a_slide_s_objects_are_those_of_the_image(tmp_path, monkeypatch):
     assert len(np.unique(numbers)) - 1 == len(comparable("slide"))
 
 
+@pytest.fixture(params=[1000, 1_000_000], ids=["large", "small"])
+def size(request, monkeypatch):
+    """Label images of 12,000 pixels are large, and read by strips of few rows, or they are not."""
+    from unetpp.analysis import strips, subjects
+
+    monkeypatch.setattr(subjects, "LARGE", request.param)
+    monkeypatch.setattr(subjects, "PIXELS", 600)
+    monkeypatch.setattr(strips.whole_objects, "__kwdefaults__", {"pixels": 600})
+
+
+def stored(kind):
+    """A square in a tall label image as programs store it, and what TIFF is told of its colours."""
+    mask, first = np.zeros((2, 400, 30), np.uint8)
+    mask[380:390, 5:15] = first[2:6, 2:6] = 1
+    return {
+        "uint8": (mask, {}),
+        "uint32": (mask.astype(np.uint32), {}),
+        "int32": (mask.astype(np.int32), {}),
+        "bool": (mask.astype(bool), {"photometric": "minisblack"}),
+        "floats": (mask.astype(np.float64), {}),
+        "0 and 255": (mask * 255, {}),
+        "palette": (mask, {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)}),
+        "equal channels": (np.dstack([mask] * 3), {"photometric": "rgb"}),
+        "0, 1 and 255": (mask * 255 + first, {}),
+        "negative": (mask.astype(np.int16) * -3, {}),
+        "fractions": (mask * np.float32(0.5), {}),
+        "NaN": (np.where(mask, np.nan, 0).astype(np.float32), {}),
+        "colours": (np.dstack([mask, first, mask]), {"photometric": "rgb"}),
+        "class 2": (mask * 2, {}),
+        "stack": (np.stack([mask, mask]), {"photometric": "minisblack"}),
+    }[kind]
+
+
+def store(path, kind):
+    pixels, options = stored(kind)
+    path.parent.mkdir(exist_ok=True)
+    tifffile.imwrite(path, pixels, compression="zlib", rowsperstrip=7, **options)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["uint8", "uint32", "int32", "bool", "floats", "0 and 255", "palette", "equal channels"],
+)
+def test_labels_mean_the_same_however_stored_and_large(kind, size, tmp_path):
+    store(tmp_path / "a.tif", kind)
+    assert run("measure", tmp_path / "a.tif", "--out", tmp_path / "out", "--classes", "nothing,cell") == 0
+    [found] = rows(tmp_path / "out" / "objects.csv")
+    assert [found[name] for name in ("class", "area", "top", "left")] == ["cell", "100", "380", "5"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "saying"),
+    [
+        ("0, 1 and 255", "values 255 (100 pixels) are not among the classes 0 to 1"),
+        ("negative", "values -3 (100 pixels)"),
+        ("class 2", "values 2 (100 pixels)"),
+        ("fractions", "fractions"),
+        ("NaN", "fractions"),
+        ("colours", "colour picture"),
+        ("stack", "stack"),
+    ],
+)
+def test_no_labels_are_refused_however_large(kind, saying, size, tmp_path, capsys):
+    store(tmp_path / "a.tif", kind)
+    command = ["measure", tmp_path / "a.tif", "--out", tmp_path / "out", "--classes", "nothing,cell"]
+    refuses(capsys, *command, saying=["a.tif", saying])
+
+
+def test_a_stack_is_no_image_of_labels(size, tmp_path, capsys):
+    store(tmp_path / "labels" / "a.tif", "uint8")
+    store(tmp_path / "images" / "a.tif", "stack")
+    options = ["--images", tmp_path / "images", "--out", tmp_path / "out"]
+    refuses(capsys, "measure", tmp_path / "labels", *options, saying=["images/a.tif", "stack"])
+
+
 def test_predicting_measures_with_probabilities(trained, data, tmp_path):
     options = ["--objects", "--probabilities", "--split", "blood_cell"]
     assert run("predict", trained, data / "images", "--out", tmp_path / "out", *options) == 0

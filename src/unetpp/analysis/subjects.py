@@ -1,17 +1,17 @@
 """What is measured: label images, and what lies beside them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
-from unetpp.analysis.scores import check_indices
+from unetpp.analysis.strips import PIXELS
 from unetpp.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, image_size, read_image
-from unetpp.data.masks import read_mask
+from unetpp.data.masks import class_step, count_values, read_indices, to_indices
 from unetpp.data.regions import Regions, is_zarr, open_regions
 from unetpp.errors import DatasetError, ImageError
 
@@ -37,40 +37,61 @@ class Subject:
 
 
 def find_subjects(
-    labels: Sequence[tuple[Path, str]], images: Path | None, probabilities: Path | None = None
+    labels: Sequence[tuple[Path, str]], images: Path | None, *, folders: Sequence[Path] = ()
 ) -> list[Subject]:
     """Pair label images with their images by name.
 
     Args:
-        labels: files, and their names without suffix.
+        labels: files, and the names that tell them apart.
         images: the folder of the images, or None.
-        probabilities: the folder of the probabilities, or None.
+        folders: in which label images were looked for.
 
     Raises:
-        DatasetError: if a label image has no image.
+        DatasetError: if a label image has no image, or two.
     """
-    found = (
-        {}
-        if images is None
-        else {
-            plain_name(path, images): path
-            for path in sorted(images.rglob("*"))
-            if path.suffix.lower() in IMAGE_SUFFIXES
-        }
-    )
-    subjects = []
-    for path, name in labels:
-        if images is not None and name not in found:
-            raise DatasetError(
-                f"{name} has no image in {images}",
-                where=path,
-                mend="give the folder of the images it was made from",
-            )
-        chances = probabilities / f"{name}.tif" if probabilities else None
-        subjects.append(
-            Subject(name, path, found.get(name), chances if chances and chances.exists() else None)
-        )
-    return subjects
+    if images is None:
+        return [Subject(name, path) for path, name in labels]
+    found = find_images(images)
+    return [Subject(name, path, image_of(path, name, images, found, folders)) for path, name in labels]
+
+
+def find_images(folder: Path) -> dict[str, list[Path]]:
+    """The images below a folder, files and Zarr, by their names."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if not path.name.startswith(".") and (path.suffix.lower() in IMAGE_SUFFIXES or is_zarr(path)):
+            found.setdefault(plain_name(path, folder), []).append(path)
+    return found
+
+
+def image_of(
+    label: Path, name: str, images: Path, found: dict[str, list[Path]], folders: Sequence[Path]
+) -> Path:
+    """The image that a label image was made from: the one of its name.
+
+    Args:
+        label: the label image.
+        name: what tells it apart; where others have its own name, that and more.
+        images: the folder of the images.
+        found: the images by name.
+        folders: in which label images were looked for.
+
+    Raises:
+        DatasetError: if there is none, or there are two.
+    """
+    folder = next((folder for folder in folders if folder in label.parents), label.parent)
+    own = plain_name(label, folder)
+    # Label images that share a name have images in folders called as theirs, or one image together.
+    names = [name] if name == own else [name, f"{folder.name}/{own}", own]
+    matches = ([path for path in found.get(called, []) if path.resolve() != label] for called in names)
+    match = next(filter(None, matches), [])
+    if not match:
+        mend = "give the folder of the images it was made from"
+        raise DatasetError(f"{own} has no image in {images}", where=label, mend=mend)
+    if len(match) > 1:
+        what = f"{match[0].name} and {match[1].name} have the same stem"
+        raise DatasetError(what, where=match[0].parent, mend="rename one of them")
+    return match[0]
 
 
 def plain_name(path: Path, folder: Path) -> str:
@@ -79,34 +100,84 @@ def plain_name(path: Path, folder: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """A label image, (height, width), that is read by rows."""
+class Rows:
+    """An image that is read by rows.
+
+    Attributes:
+        size: (height, width).
+        read: gives rows, (h, width) of numbers or (h, width, C) of pixels.
+    """
 
     size: tuple[int, int]
     read: Callable[[slice], np.ndarray]
 
 
 @contextmanager
-def open_labels(path: Path, num_classes: int) -> Iterator[Labels]:
-    """A label image, whole or, if it is large, by region.
+def open_labels(path: Path, num_classes: int) -> Iterator[Rows]:
+    """The class indices of a label image, which mean what `read_mask` takes them for, however large it is.
 
     Raises:
         ImageError, MaskError: if it cannot be read, or has other values than classes.
     """
+    with open_numbers(path) as numbers:
+        # What 255 means, the whole image says.
+        step = class_step(count_labels(numbers), num_classes, path)
+        yield Rows(numbers.size, lambda rows: (numbers.read(rows) // step).astype(np.uint8))
+
+
+@contextmanager
+def open_numbers(path: Path) -> Iterator[Rows]:
+    """The whole numbers of a label image, which is read at once or, if it is large, by region.
+
+    Raises:
+        ImageError, MaskError: if it cannot be read, or is no label image.
+    """
     if not is_large(path):
-        mask = read_mask(path, num_classes)
-        yield Labels(mask.shape, lambda rows: mask[rows])
+        numbers = read_indices(path)
+        yield Rows(numbers.shape[:2], numbers.__getitem__)
         return
-    with open_regions(path) as regions:
+    with open_plane(path, indices=True) as (plane, columns):
+        yield Rows(plane.size, lambda rows: to_indices(plane.read_raw((), rows, columns), path))
+
+
+def count_labels(numbers: Rows) -> dict[int, int]:
+    """How many pixels have each number."""
+    height, width = numbers.size
+    values: Counter[int] = Counter()
+    rows = max(1, PIXELS // width)
+    for top in range(0, height, rows):
+        values.update(count_values(numbers.read(slice(top, min(height, top + rows)))))
+    return values
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Rows]:
+    """The pixels of an image, which is read at once or, if it is large, by region.
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    if not is_large(path):
+        pixels = read_image(path)
+        yield Rows(pixels.shape[:2], pixels.__getitem__)
+        return
+    with open_plane(path) as (plane, columns):
+        yield Rows(plane.size, lambda rows: plane.read((), rows, columns))
+
+
+@contextmanager
+def open_plane(path: Path, *, indices: bool = False) -> Iterator[tuple[Regions, slice]]:
+    """An image of one plane for reading by region, and all its columns; see `open_regions`.
+
+    Raises:
+        ImageError: if it cannot be read, or has more planes or no pixels.
+    """
+    with open_regions(path, indices=indices) as regions:
         if regions.plane_shape:
             raise ImageError("this is a stack of planes", where=path, mend="give its planes one by one")
-
-        def read(rows: slice) -> np.ndarray:
-            labels = regions.read((), rows, slice(0, regions.size[1]))[..., 0]
-            check_indices(labels, num_classes, str(path))
-            return labels
-
-        yield Labels(regions.size, read)
+        if 0 in regions.size:
+            raise ImageError("the image has no pixels", where=path, mend="export it again")
+        yield regions, slice(0, regions.size[1])
 
 
 @contextmanager
@@ -126,21 +197,13 @@ def open_beside(
             if name == "probabilities":
                 planes = np.moveaxis(tifffile.imread(path), 0, -1).astype(np.float32)
                 found[name], own = planes.__getitem__, planes.shape[:2]
-            elif is_large(path):
-                regions = stack_.enter_context(open_regions(path))
-                found[name], own = partial(read_rows, regions), regions.size
             else:
-                pixels = read_image(path)
-                found[name], own = pixels.__getitem__, pixels.shape[:2]
+                image = stack_.enter_context(open_image(path))
+                found[name], own = image.read, image.size
             if own != size:
                 what = f"it has {own[1]} x {own[0]} pixels, its labels {size[1]} x {size[0]}"
                 raise ImageError(what, where=path, mend="give labels of the same image")
         yield found
-
-
-def read_rows(regions: Regions, rows: slice) -> np.ndarray:
-    """Rows of an image that is read by region."""
-    return regions.read((), rows, slice(0, regions.size[1]))
 
 
 def is_large(path: Path) -> bool:

@@ -15,14 +15,14 @@ from unetpp.analysis.overlay import draw_overlay
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.separate import separate, without
 from unetpp.analysis.strips import whole_objects
-from unetpp.analysis.subjects import LARGE, Subject, open_beside, open_labels
+from unetpp.analysis.subjects import LARGE, Subject, open_beside, open_image, open_labels
 from unetpp.analysis.tables import Table, stack, write_table
-from unetpp.data.images import atomic_path, read_image, write_jpeg
+from unetpp.data.images import atomic_path, write_jpeg
 from unetpp.data.pyramids import write_ome_tiff
 from unetpp.data.threads import ahead
 
-# What can be written of the objects besides tables.
-EXTRAS = ("instances", "numbered", *outlines.FORMATS)
+# What can be written of each image besides tables, and how its name ends.
+SUFFIXES = {"instances": ".tif", "numbered": ".jpg", "geojson": ".geojson", "roi": ".zip"}
 
 
 def survey(
@@ -50,7 +50,7 @@ def survey(
         rules: what an object is.
         out: a folder.
         suffix: of the tables, ".csv" or ".parquet".
-        extras: of `EXTRAS`.
+        extras: as above.
         done: called after each image.
 
     Returns:
@@ -72,11 +72,23 @@ def survey(
         coco.add(subject.name, seen.size, seen.outlines)
         done(subject)
     objects, totals = stack(tables), stack(counts)
-    write_table(out / f"objects{suffix}", objects)
-    write_table(out / f"counts{suffix}", totals)
-    if "coco" in extras:
-        coco.write(out / "coco.json")
+    paths = common_paths(out, suffix, extras)
+    write_table(paths["objects"], objects)
+    write_table(paths["counts"], totals)
+    if "coco" in paths:
+        coco.write(paths["coco"])
     return objects, totals
+
+
+def common_paths(out: Path, suffix: str, extras: Sequence[str]) -> dict[str, Path]:
+    """The files about all images together: tables, and COCO if asked for."""
+    names = {"objects": f"objects{suffix}", "counts": f"counts{suffix}", "coco": "coco.json"}
+    return {what: out / name for what, name in names.items() if what != "coco" or what in extras}
+
+
+def own_paths(name: str, out: Path, extras: Sequence[str]) -> dict[str, Path]:
+    """The files about one image, by its name."""
+    return {extra: out / extra / (name + SUFFIXES[extra]) for extra in extras if extra in SUFFIXES}
 
 
 @dataclass(frozen=True)
@@ -159,17 +171,17 @@ def write_extras(
     subject: Subject, seen: Seen, names: Sequence[str], rules: Rules, out: Path, extras: Sequence[str]
 ) -> None:
     """Write what is asked for of one image."""
-    for extra in extras:
-        path = out / extra / subject.name
+    for extra, path in own_paths(subject.name, out, extras).items():
         if extra == "geojson":
-            outlines.write_geojson(path.with_name(f"{path.name}.geojson"), seen.outlines, names)
+            outlines.write_geojson(path, seen.outlines, names)
         elif extra == "roi":
-            outlines.write_rois(path.with_name(f"{path.name}.zip"), seen.outlines, names)
+            outlines.write_rois(path, seen.outlines, names)
         elif extra == "instances":
-            write_instances(path.with_name(f"{path.name}.tif"), seen)
+            write_instances(path, seen)
         elif extra == "numbered" and subject.image and np.prod(seen.size) <= LARGE:
-            picture = draw_instances(read_image(subject.image), seen, names, rules.pixel_size)
-            write_jpeg(path.with_name(f"{path.name}.jpg"), picture)
+            with open_image(subject.image) as image:
+                pixels = image.read(slice(0, image.size[0]))
+            write_jpeg(path, draw_instances(pixels, seen, names, rules.pixel_size))
 
 
 def write_instances(path: Path, seen: Seen) -> None:

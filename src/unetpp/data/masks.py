@@ -32,22 +32,32 @@ def read_mask(path: Path | str, num_classes: int) -> np.ndarray:
         ...     read_mask(Path(folder) / "mask.png", 2).tolist()
         [[0, 1]]
     """
-    pixels = read_indices(path)
-    values, counts = np.unique(pixels, return_counts=True)
-    if num_classes == 2 and values[-1] == 255 and set(values.tolist()) <= {0, 255}:
-        return (pixels == 255).astype(np.uint8)
-    wrong = (values < 0) | (values >= num_classes)
-    if wrong.any():
-        found = [
-            f"{v} ({n} pixels)" for v, n in zip(values[wrong].tolist(), counts[wrong].tolist(), strict=True)
-        ]
+    numbers = read_indices(path)
+    return (numbers // class_step(count_values(numbers), num_classes, path)).astype(np.uint8)
+
+
+def class_step(values: dict[int, int], num_classes: int, path: Path | str) -> int:
+    """How far neighbouring classes lie apart in a mask: 1, or 255 where 0 and 255 alone are two classes.
+
+    Args:
+        values: how many pixels of the whole mask have each value.
+        num_classes: how many classes there are, background included.
+        path: of the mask.
+
+    Raises:
+        MaskError: if there are other values; with the values and their pixels.
+    """
+    if num_classes == 2 and 255 in values and values.keys() <= {0, 255}:
+        return 255
+    found = [f"{v} ({n} pixels)" for v, n in sorted(values.items()) if not 0 <= v < num_classes]
+    if found:
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise MaskError(
             f"values {', '.join(found[:5])}{more} are not among the classes 0 to {num_classes - 1}",
-            where=Path(path),
+            where=path,
             mend="correct the mask, or give all --classes",
         )
-    return pixels.astype(np.uint8)
+    return 1
 
 
 def mask_values(path: Path | str) -> dict[int, int]:
@@ -56,7 +66,12 @@ def mask_values(path: Path | str) -> dict[int, int]:
     Raises:
         ImageError, MaskError: if the file cannot be read or is a colour picture.
     """
-    values, counts = np.unique(read_indices(path), return_counts=True)
+    return count_values(read_indices(path))
+
+
+def count_values(numbers: np.ndarray) -> dict[int, int]:
+    """How many elements of an array have each value."""
+    values, counts = np.unique(numbers, return_counts=True)
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
@@ -67,15 +82,29 @@ def read_indices(path: Path | str) -> np.ndarray:
         ImageError: if the file cannot be read.
         MaskError: if it is a colour picture or holds fractions.
     """
-    path = Path(path)
-    pixels = read_raw(path, expand_palette=False)
+    return to_indices(read_raw(Path(path), expand_palette=False), path)
+
+
+def to_indices(pixels: np.ndarray, path: Path | str) -> np.ndarray:
+    """The whole numbers that a mask, or a part of it, holds: (h, w) of an integer dtype.
+
+    Args:
+        pixels: (h, w, C) as they are stored, of any dtype.
+        path: of the mask.
+
+    Raises:
+        MaskError: if it is a colour picture or holds no whole numbers.
+    """
+    if pixels.dtype.kind not in "biuf":
+        what = f"the mask holds values of type {pixels.dtype}"
+        raise MaskError(what, where=path, mend="save whole class numbers")
+    if pixels.dtype.kind == "f":
+        if not (np.isfinite(pixels).all() and (pixels == np.round(pixels)).all()):
+            raise MaskError("the mask holds fractions", where=path, mend="save whole class numbers")
+        pixels = pixels.astype(np.int64)
     if not (pixels == pixels[..., :1]).all():
         raise MaskError(
             "the mask is a colour picture", where=path, mend="save class numbers, one channel a pixel"
         )
     pixels = pixels[..., 0]
-    if pixels.dtype.kind == "f":
-        if not (np.isfinite(pixels).all() and (pixels == np.round(pixels)).all()):
-            raise MaskError("the mask holds fractions", where=path, mend="save whole class numbers")
-        pixels = pixels.astype(np.int64)
     return pixels.astype(np.uint8) if pixels.dtype == bool else pixels

@@ -70,6 +70,20 @@ class Regions:
         Raises:
             ImageError: if it cannot be decoded, or has NaN or infinite pixels.
         """
+        found = to_pixel_type(self.read_raw(plane, rows, columns), self.path)
+        if found.dtype == np.float32 and not np.isfinite(found).all():
+            count = int((~np.isfinite(found)).sum())
+            raise ImageError(
+                f"{count} values are NaN or infinite", where=self.path, mend="replace them by numbers"
+            )
+        return found
+
+    def read_raw(self, plane: tuple[int, ...], rows: slice, columns: slice) -> np.ndarray:
+        """A region of a plane as it is stored: (h, w, C) of any dtype.
+
+        Raises:
+            ImageError: if it cannot be decoded.
+        """
         where = dict(zip(self.plane_axes, plane, strict=True)) | {"Y": rows, "X": columns}
         channels = [axis for axis in self.axes if axis in CHANNEL_AXES]
         try:
@@ -78,20 +92,14 @@ class Regions:
                     tuple(where.get(axis, slice(None) if axis in channels else 0) for axis in self.axes)
                 ]
             )
+            found = np.invert(found) if self.inverted else found
         # Decoders meet damaged files in many ways.
         except Exception as error:
             what = f"the image is damaged ({(str(error).splitlines() or [''])[0][:120]})"
             raise ImageError(what, where=self.path, mend="export it again") from error
         left = [axis for axis in self.axes if axis in "YXCS"]
         found = found.transpose([left.index(axis) for axis in ("Y", "X", *channels)])
-        found = found.reshape(*found.shape[:2], -1)[..., : self.samples]
-        found = to_pixel_type(np.invert(found) if self.inverted else found, self.path)
-        if found.dtype == np.float32 and not np.isfinite(found).all():
-            count = int((~np.isfinite(found)).sum())
-            raise ImageError(
-                f"{count} values are NaN or infinite", where=self.path, mend="replace them by numbers"
-            )
-        return found
+        return found.reshape(*found.shape[:2], -1)[..., : self.samples]
 
 
 @dataclass(frozen=True)
@@ -111,12 +119,13 @@ class Mapped:
 
 
 @contextmanager
-def open_regions(path: Path) -> Iterator[Regions]:
+def open_regions(path: Path, *, indices: bool = False) -> Iterator[Regions]:
     """Open an image for reading by region.
 
     Args:
         path: a TIFF or OME-TIFF file (tiled, stripped, pyramidal, BigTIFF), an OME-Zarr folder, or any
             other image, which is then read whole.
+        indices: of a TIFF with a palette give the indices; else it is refused.
 
     Raises:
         ImageError: if it cannot be read.
@@ -129,7 +138,7 @@ def open_regions(path: Path) -> Iterator[Regions]:
                 regions = _open_zarr(path)
             elif path.suffix.lower() in TIFF_SUFFIXES:
                 check_file(path)
-                regions = _open_tiff(path, stack.enter_context(tifffile.TiffFile(path)))
+                regions = _open_tiff(path, stack.enter_context(tifffile.TiffFile(path)), indices)
             else:
                 regions = Regions(path, _whole(path, path.stat().st_mtime_ns), "YXC")
         except UnetppError:
@@ -157,10 +166,10 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
-def _open_tiff(path: Path, file: tifffile.TiffFile) -> Regions:
+def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:
     series = file.series[0]
     page = series.keyframe
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not indices:
         what = "a large image or a stack cannot have a palette"
         raise ImageError(what, where=path, mend="export it as RGB or grey")
     samples = 3 if page.photometric == tifffile.PHOTOMETRIC.RGB and page.extrasamples else None
