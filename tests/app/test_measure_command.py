@@ -2,11 +2,12 @@
 
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
 import tifffile
-from commands import pixels, refuses, run
+from commands import first, pixels, refuses, run
 from PIL import Image
 from scipy import ndimage
 from skimage.draw import disk, polygon2mask
@@ -248,6 +249,53 @@ def test_a_stack_is_no_image_of_labels(size, tmp_path, capsys):
     refuses(capsys, "measure", tmp_path / "labels", *options, saying=["images/a.tif", "stack"])
 
 
+def test_classes_are_numbered_however_large_the_labels(size, tmp_path):
+    store(tmp_path / "a.tif", "class 2")
+    assert run("measure", tmp_path / "a.tif", "--out", tmp_path / "out") == 0
+    assert [row["count"] for row in rows(tmp_path / "out" / "counts.csv")] == ["0", "1"]
+
+
+def write_zarr(path, pixels):
+    zarr = pytest.importorskip("zarr", reason="the extra [formats] is not installed")
+    zarr.open_array(path, mode="w", shape=pixels.shape, dtype=pixels.dtype)[:] = pixels
+
+
+def test_zarr_is_measured_as_files_are(labelled):
+    write_zarr(labelled / "zarr" / "some.zarr", drawn_objects())
+    write_zarr(labelled / "pictures" / "some.zarr", pixels(labelled / "images" / "some.png"))
+    for labels, images in (("labels/some.png", "images"), ("zarr", "pictures")):
+        out = labelled / f"out_{images}"
+        options = ["--images", labelled / images, "--also", "numbered", "--also", "instances"]
+        assert run("measure", labelled / labels, "--out", out, *options) == 0
+    for name in ("objects.csv", "counts.csv", "numbered/some.jpg", "instances/some.tif"):
+        assert (labelled / "out_images" / name).read_bytes() == (
+            labelled / "out_pictures" / name
+        ).read_bytes()
+
+
+def test_labels_of_one_name_have_the_images_of_their_folders(labelled):
+    for k, folder in enumerate(("day1", "day2")):
+        write_png(labelled / folder / "x.png", drawn_objects())
+        write_png(labelled / "days" / folder / "x.png", np.full((80, 120), k, np.uint8))
+    command = ["measure", labelled / "day1", labelled / "day2", "--out"]
+    assert run(*command, labelled / "out", "--images", labelled / "days") == 0
+    found = {(row["image"], row["intensity_mean_1"]) for row in rows(labelled / "out" / "objects.csv")}
+    assert found == {("day1/x_png", "0"), ("day2/x_png", "1")}
+
+
+def test_labels_of_one_name_may_share_an_image(labelled):
+    write_png(labelled / "other" / "some.png", drawn_objects())
+    command = ["measure", labelled / "labels", labelled / "other", "--out", labelled / "out"]
+    assert run(*command, "--images", labelled / "images") == 0
+    found = {row["image"] for row in rows(labelled / "out" / "objects.csv")}
+    assert found == {"labels/some_png", "other/some_png"}
+
+
+def test_labels_are_not_their_own_image(labelled, capsys):
+    command = ["measure", labelled / "labels", "--images", labelled / "labels", "--out", labelled / "out"]
+    refuses(capsys, *command, saying="has no image")
+
+
 def test_predicting_measures_with_probabilities(trained, data, tmp_path):
     options = ["--objects", "--probabilities", "--split", "blood_cell"]
     assert run("predict", trained, data / "images", "--out", tmp_path / "out", *options) == 0
@@ -269,15 +317,67 @@ def test_what_cannot_be_measured_is_not_predicted_either(trained, data, tmp_path
         (image, tmp_path / "labels.png", [], "need a folder"),
         (image, tmp_path / "out", ["--split", "whale"], "no class whale"),
         (image, tmp_path / "out", ["--pixel-size", "0"], "--pixel-size"),
+        (image, tmp_path / "out", ["--split", "bacteria", "--thin", "bacteria"], "bacteria"),
     ):
         refuses(capsys, "predict", trained, source, "--out", out, "--objects", *options, saying=saying)
         assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "options"), [("pyarrow", ["--table", "parquet"]), ("roifile", ["--also", "roi"])]
+)
+def test_what_cannot_be_written_is_not_predicted_either(
+    module, options, trained, data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    command = ["predict", trained, data / "images", "--out", tmp_path / "out", "--objects"]
+    refuses(capsys, *command, *options, saying=[f"{module} is not installed", "pip install"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_was_predicted_nothing_is_measured(trained, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "broken.png").write_bytes(b"no picture")
+    command = ["predict", trained, tmp_path / "images", "--out", tmp_path / "out", "--objects"]
+    refuses(capsys, *command, saying="broken.png")
+    assert not list(tmp_path.glob("out/*.csv"))
+
+
+def test_what_could_not_be_predicted_again_is_not_measured(trained, data, tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / f"{name}.png").write_bytes(first(data / "images").read_bytes())
+    command = ["predict", trained, tmp_path / "images", "--out", tmp_path / "out", "--objects"]
+    assert run(*command) == 0
+    (tmp_path / "images" / "a.png").write_bytes(b"no picture")
+    assert run(*command, "--overwrite") == 1
+    assert "a.png: the image is damaged" in capsys.readouterr().err
+    assert {row["image"] for row in rows(tmp_path / "out" / "counts.csv")} == {"b"}
+
+
+def test_probabilities_of_a_former_prediction_are_not_used(trained, data, tmp_path):
+    command = ["predict", trained, first(data / "images"), "--out", tmp_path / "out", "--objects"]
+    header = tmp_path / "out" / "objects.csv"
+    assert run(*command, "--probabilities") == 0
+    assert ",probability" in header.read_text()
+    assert run(*command, "--overwrite") == 0
+    assert ",probability" not in header.read_text()
+
+
+def test_zarr_is_predicted_and_its_objects_are_drawn(trained, data, tmp_path):
+    write_zarr(tmp_path / "a.zarr", pixels(first(data / "images")))
+    options = ["--objects", "--also", "numbered", "--out", tmp_path / "out"]
+    assert run("predict", trained, tmp_path / "a.zarr", *options) == 0
+    assert (tmp_path / "out" / "numbered" / "a.jpg").exists()
+    assert "intensity_mean_1" in (tmp_path / "out" / "objects.csv").read_text()
 
 
 def spoilt(labelled, what):
     path = labelled / "labels" / "some.png"
     if what == "no image":
         (labelled / "images" / "some.png").unlink()
+    elif what == "two images":
+        Image.fromarray(np.zeros((80, 120), np.uint8)).save(labelled / "images" / "some.bmp")
     elif what == "other size":
         write_png(labelled / "images" / "some.png", np.zeros((80, 121, 3), np.uint8))
     elif what == "fractions":
@@ -294,10 +394,11 @@ def spoilt(labelled, what):
     ("what", "options", "saying"),
     [
         ("no image", ["--images", "IMAGES"], ["some has no image", "some.png"]),
+        ("two images", ["--images", "IMAGES"], ["some.bmp and some.png have the same stem", "images"]),
         ("other size", ["--images", "IMAGES"], ["121 x 80", "120 x 80"]),
         ("fractions", ["--classes", CLASSES], ["some.tif", "fractions"]),
         ("many values", ["--classes", CLASSES], ["some.tif", "not among the classes 0 to 2"]),
-        ("many values", [], "9599 is no class"),
+        ("many values", [], ["some.tif", "9599 is no class"]),
         ("colours", [], "colour picture"),
         ("", ["--classes", "background,cell"], "values 2"),
         ("", ["--split", "whale"], ["no class whale", "class_1, class_2"]),
@@ -306,13 +407,18 @@ def spoilt(labelled, what):
         ("", ["--pixel-size", "nan"], "--pixel-size"),
         ("", ["--smallest", "-3"], "--smallest"),
         ("", ["--images", "nowhere"], "no image"),
+        ("", ["--also", "numbered"], ["numbered", "--images"]),
+        ("", ["--classes", "background,cell,cell"], "different names"),
+        ("", ["--classes", "background,,cell"], "different names"),
+        ("", ["--classes", "background"], "2 to 32"),
+        ("", ["--classes", ",".join(map(str, range(300)))], "2 to 32"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(what, options, saying, labelled, capsys):
     spoilt(labelled, what)
     options = [labelled / "images" if option == "IMAGES" else option for option in options]
     refuses(capsys, "measure", labelled / "labels", "--out", labelled / "out", *options, saying=saying)
-    assert not list(labelled.glob("out/*.csv"))
+    assert not (labelled / "out").exists() or not list((labelled / "out").iterdir())
 
 
 def test_tables_that_exist_are_kept(labelled, capsys):
@@ -322,3 +428,38 @@ def test_tables_that_exist_are_kept(labelled, capsys):
     refuses(
         capsys, "measure", labelled / "labels", "--out", labelled / "labels" / "some.png", saying="a file"
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "instances/some.tif",
+        "numbered/some.jpg",
+        "geojson/some.geojson",
+        "roi/some.zip",
+        "coco.json",
+        "counts.csv",
+    ],
+)
+def test_what_exists_is_kept(name, labelled, capsys):
+    also = name.partition("/")[0].partition(".")[0]
+    path = labelled / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("made by hand")
+    options = ["--images", labelled / "images", *(["--also", also] if also != "counts" else [])]
+    if also == "roi":
+        pytest.importorskip("roifile")
+    command = ["measure", labelled / "labels", "--out", labelled / "out", *options]
+    refuses(capsys, *command, saying=[name, "exists", "--overwrite"])
+    assert [file for file in (labelled / "out").rglob("*") if file.is_file()] == [path]
+    assert path.read_text() == "made by hand"
+    assert run(*command, "--overwrite") == 0
+    assert path.read_bytes() != b"made by hand"
+
+
+def test_what_exists_is_not_predicted_over(trained, data, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "coco.json").write_text("made by hand")
+    command = ["predict", trained, data / "images", "--out", tmp_path / "out", "--objects", "--also", "coco"]
+    refuses(capsys, *command, saying=["coco.json", "exists"])
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["coco.json"]

@@ -27,6 +27,10 @@ class Rules:
 
     def __post_init__(self):
         check_pixel_size(self.pixel_size)
+        for name in self.split:
+            if name in self.thin:
+                what = f"--split and --thin both name {name}: a class is either round, to be split, or thin"
+                raise SettingError(what, mend="name it once")
         if self.smallest < 0:
             raise SettingError(f"--smallest cannot be {self.smallest}", mend="give pixels from 0 on")
 

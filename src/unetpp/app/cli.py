@@ -173,7 +173,7 @@ def predict(
 @click.option("--images", type=EXISTING, help="Folder of the images, by name, for intensities.")
 @click.option("--classes", help="Names by label, such as background,blood_cell,bacteria.")
 @click.option("--model", type=EXISTING, help="The model that has the names.")
-@click.option("--overwrite", is_flag=True, help="Replace tables that exist.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @rule_options
 @object_options
 def measure(labels, out, images, classes, model, overwrite, rules, objects):

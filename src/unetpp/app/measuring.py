@@ -1,11 +1,12 @@
 """What the commands about objects do, with a terminal to show it on."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
 from unetpp.app.progress import counting
 from unetpp.app.run import console, errors
-from unetpp.errors import DatasetError, OutputError, SettingError
+from unetpp.errors import DatasetError, InstallError, OutputError, SettingError
 
 
 def measure_labels(
@@ -20,16 +21,24 @@ def measure_labels(
 ) -> None:
     """Measure the objects of label images."""
     from unetpp.analysis.subjects import find_subjects
+    from unetpp.data.dataset import check_classes
     from unetpp.inference.jobs import find_jobs
 
+    if classes:
+        check_classes(classes)
+    if "numbered" in objects["extras"] and images is None:
+        what = "--also numbered draws on the images the labels were made from"
+        raise SettingError(what, mend="give their folder as --images, or leave it out")
     jobs = find_jobs(list(inputs))
+    folders = [Path(given).resolve() for given in inputs]
+    subjects = find_subjects([(job.image, job.name) for job in jobs], images, folders=folders)
+    check_outputs(jobs, out, overwrite=overwrite, **objects)
     names = classes or class_names_of(model) or numbered_classes([job.image for job in jobs])
-    write = prepare_survey(names, out, overwrite=overwrite, **objects)
-    write(find_subjects([(job.image, job.name) for job in jobs], images))
+    prepare_survey(names, out, **objects)(subjects)
 
 
 def check_jobs(jobs, out: Path) -> None:
-    """Raise unless what is predicted can be measured afterwards."""
+    """Raise unless the objects of what is predicted can be measured afterwards."""
     from unetpp.inference.jobs import is_file
 
     if is_file(out):
@@ -42,28 +51,25 @@ def check_jobs(jobs, out: Path) -> None:
             )
 
 
-def measure_prediction(jobs, out: Path, write) -> None:
-    """Measure the objects of what was predicted, by its probabilities if they were written."""
+def measure_prediction(jobs, out: Path, extras, write) -> None:
+    """Measure the objects of what was predicted, by its probabilities if these are among its `extras`."""
     from unetpp.analysis.subjects import Subject
 
     subjects = []
     for job in jobs:
-        outputs = job.outputs(out, ("probabilities",))
-        chances = outputs.get("probabilities")
-        if outputs["labels"].exists():
-            known = chances if chances and chances.exists() else None
-            subjects.append(Subject(job.name, outputs["labels"], job.image, known))
-    write(subjects)
+        outputs = job.outputs(out, extras)
+        subjects.append(Subject(job.name, outputs["labels"], job.image, outputs.get("probabilities")))
+    if subjects:
+        write(subjects)
 
 
-def prepare_survey(names: Sequence[str], out: Path, *, overwrite: bool, table: str, extras, **rules):
+def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rules):
     """What measures subjects and says what was found; raises at once if that cannot be."""
     from unetpp.analysis.rules import Rules
-    from unetpp.analysis.survey import survey
+    from unetpp.analysis.survey import common_paths, survey
 
     suffix, checked = f".{table}", Rules(**rules)
     checked.indices(names)
-    refuse_existing(out, suffix, overwrite=overwrite)
 
     def write(subjects) -> None:
         with counting(errors) as bar:
@@ -73,18 +79,27 @@ def prepare_survey(names: Sequence[str], out: Path, *, overwrite: bool, table: s
         found = [f"{int(counts['count'][counts['class'] == name].sum()):,} {name}" for name in names[1:]]
         images = f"{len(subjects)} image{'' if len(subjects) == 1 else 's'}"
         console.print(f"found {', '.join(found)} in {images}", highlight=False, soft_wrap=True)
-        for name in ("objects", "counts"):
-            console.print(f"{name}: {out / (name + suffix)}", highlight=False, soft_wrap=True)
+        for name, path in common_paths(out, suffix, ()).items():
+            console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
 
     return write
 
 
-def refuse_existing(out: Path, suffix: str, *, overwrite: bool) -> None:
-    """Raise unless tables may be written into a folder."""
+def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, **rules) -> None:
+    """Raise unless tables and extras of images may, and can, be written into a folder."""
+    from unetpp.analysis.survey import common_paths, own_paths
+
+    for module, option, wanted in (
+        ("pyarrow", "--table parquet", table == "parquet"),
+        ("roifile", "--also roi", "roi" in extras),
+    ):
+        if wanted and importlib.util.find_spec(module) is None:
+            mend = f'run: pip install "unetpp[objects]", or leave out {option}'
+            raise InstallError(f"{module} is not installed", mend=mend)
     if out.exists() and not out.is_dir():
         raise OutputError("this is a file, not a folder", where=out, mend="choose another --out")
-    for name in ("objects", "counts"):
-        path = out / (name + suffix)
+    own = [path for job in jobs for path in own_paths(job.name, out, extras).values()]
+    for path in [*common_paths(out, f".{table}", extras).values(), *own]:
         if path.exists() and not overwrite:
             raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")
 
@@ -98,13 +113,13 @@ def class_names_of(model: Path | None) -> tuple[str, ...] | None:
 
 def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:
     """Names by number, up to the highest that label images show."""
-    from unetpp.data.masks import mask_values
+    from unetpp.analysis.subjects import count_labels, open_numbers
 
-    highest = max(max(mask_values(path)) for path in paths)
-    if highest > 254:
-        raise DatasetError(
-            f"a label of {highest} is no class",
-            where=paths[0],
-            mend="give class indices from 0 on, or --classes",
-        )
+    highest = 0
+    for path in paths:
+        with open_numbers(path) as numbers:
+            highest = max(highest, *count_labels(numbers))
+        if highest > 254:
+            what = f"a label of {highest} is no class"
+            raise DatasetError(what, where=path, mend="give class indices from 0 on, or --classes")
     return ("background", *(f"class_{k}" for k in range(1, max(highest, 1) + 1)))

@@ -43,10 +43,11 @@ def run_prediction(
     bundle, predictor = open_models(models, streams=streams, **(engine or {}))
     measure = None
     if objects:
-        from unetpp.app.measuring import check_jobs, measure_prediction, prepare_survey
+        from unetpp.app.measuring import check_jobs, check_outputs, measure_prediction, prepare_survey
 
         check_jobs(jobs, out)
-        measure = prepare_survey(bundle.classes, out, overwrite=existing != "refuse", **objects)
+        check_outputs(jobs, out, overwrite=existing != "refuse", **objects)
+        measure = prepare_survey(bundle.classes, out, **objects)
     with errors.status("looking at the images ..."):
         options = {"extras": extras, "existing": existing, "pixel_size": pixel_size}
         options["identity"] = str(sorted(bundle.sha256.items()))
@@ -65,7 +66,9 @@ def run_prediction(
     for failure in failures:
         errors.print(f"unetpp: {failure}", style="red", highlight=False, soft_wrap=True, markup=False)
     if measure:
-        measure_prediction(jobs, out, measure)
+        # An image that could not be read again has its former labels still.
+        failed = {failure.where for failure in failures}
+        measure_prediction([job for job in jobs if job.image not in failed], out, extras, measure)
     return bool(failures)
 
 

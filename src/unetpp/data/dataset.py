@@ -109,11 +109,7 @@ def infer_classes(samples: Sequence[Sample], names: Sequence[str] | None = None)
         DatasetError: if names repeat or are fewer than two, or the masks' values are not 0, 1, 2, ...
     """
     if names is not None:
-        if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or not all(names):
-            raise DatasetError(
-                f"{', '.join(names)} cannot be the classes",
-                mend=f"give 2 to {MOST_CLASSES} different names, background first",
-            )
+        check_classes(names)
         return tuple(names)
     values = sorted(set().union(*parallel(lambda sample: set(mask_values(sample.mask)), samples)))
     if values == [0, 255]:
@@ -126,6 +122,15 @@ def infer_classes(samples: Sequence[Sample], names: Sequence[str] | None = None)
             mend="give --classes",
         )
     return ("background", *(f"class_{index}" for index in values[1:]))
+
+
+def check_classes(names: Sequence[str]) -> None:
+    """Raise `DatasetError` unless names can be those of classes."""
+    if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or not all(names):
+        raise DatasetError(
+            f"{', '.join(names)} cannot be the classes",
+            mend=f"give 2 to {MOST_CLASSES} different names, background first",
+        )
 
 
 def count_pixels(samples: Sequence[Sample], num_classes: int) -> np.ndarray:
