@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unetpp.analysis.filaments import near_pairs
 from unetpp.analysis.separate import separate
 
 
@@ -26,3 +27,22 @@ def test_a_network_of_one_channel_splits_like_one_of_two(channels):
     both = np.stack([1 - share, share], -1)[..., -channels:]
     numbers, _ = separate(labels, split=[1], probabilities=both)
     assert numbers.max() == 2
+
+
+@given(seed=st.integers(0, 100))
+def test_ends_are_compared_with_those_within_reach_alone(seed):
+    rng = np.random.default_rng(seed)
+    places, reach = rng.integers(0, 30, (25, 2)), rng.uniform(0, 9, 25)
+    distance = np.hypot(*(places[:, None] - places[None]).T)
+    expected = np.argwhere(np.triu(distance <= np.maximum(reach, reach[:, None]), 1))
+    assert np.array_equal(np.stack(near_pairs(places, reach), 1), expected)
+
+
+def test_a_clump_changes_nothing_about_filaments_elsewhere():
+    labels = np.zeros((120, 200), np.uint8)
+    labels[10:13, 10:190] = labels[5:60, 100:103] = labels[40:43, 20:60] = labels[40:43, 63:95] = 1
+    alone, _ = separate(labels, thin=[1])
+    labels[70:115, 70:115] = 1
+    beside, _ = separate(labels, thin=[1])
+    assert np.array_equal(alone[:65], beside[:65])
+    assert alone.max() == 3

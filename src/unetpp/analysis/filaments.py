@@ -1,6 +1,5 @@
 """Thin objects, followed along their skeletons through crossings and gaps."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +49,7 @@ def follow(mask: np.ndarray) -> np.ndarray:
     ends = find_ends(pieces, knots, distance)
     parent = np.arange(pieces.max() + 1)
     used: set[int] = set()
-    for _, i, j in sorted(joints(ends)):
+    for i, j in joints(ends):
         if i not in used and j not in used:
             used |= {i, j}
             a, b = parent[ends[i].piece], parent[ends[j].piece]
@@ -74,16 +73,12 @@ def skeleton_pieces(mask: np.ndarray, distance: np.ndarray) -> tuple[np.ndarray,
     lengths = np.bincount(pieces.ravel())
     widths = np.zeros(knots.max() + 1)
     np.maximum.at(widths, knots[forks], distance[forks])
-    alone = np.array([len(around) == 0 for around in touching])
-    for piece, around in enumerate(touching):
-        if piece == 0 or alone[piece]:
-            continue
-        width = max(widths[k] for k in around)
-        if len(around) > 1 and lengths[piece] <= 3 * width:
-            forks |= pieces == piece
-        elif len(around) == 1 and lengths[piece] <= width:
-            pieces[pieces == piece] = 0
-    pieces, _ = ndimage.label((pieces > 0) & ~forks, EIGHT)
+    count = np.array([len(around) for around in touching])
+    width = np.array([max((widths[k] for k in around), default=0) for around in touching])
+    bridge, spur = (count > 1) & (lengths <= 3 * width), (count == 1) & (lengths <= width)
+    bridge[0] = spur[0] = False
+    forks |= bridge[pieces]
+    pieces, _ = ndimage.label((pieces > 0) & ~spur[pieces] & ~forks, EIGHT)
     knots, _ = ndimage.label(forks, EIGHT)
     return keep_seen(mask, pieces, skeleton), knots
 
@@ -131,31 +126,42 @@ def find_ends(pieces: np.ndarray, knots: np.ndarray, distance: np.ndarray) -> li
     return ends
 
 
-def joints(ends: list[End]) -> Iterator[tuple[float, int, int]]:
-    """Pairs of ends that may belong together, with what speaks against it."""
+def joints(ends: list[End]) -> list[tuple[int, int]]:
+    """Pairs of ends that may belong together, by their places in the list, the straightest first."""
     if not ends:
-        return
-    reach = 2 * REACH + GAP * max(end.width for end in ends)
-    tree = cKDTree([end.place for end in ends])
-    alone = {end.knot: 0 for end in ends}
-    for end in ends:
-        alone[end.knot] += 1
-    for i, j in tree.query_pairs(reach):
-        a, b = ends[i], ends[j]
-        if a.piece == b.piece:
-            continue
-        turn = angle(a.direction, -b.direction)
-        if a.knot and a.knot == b.knot:
-            if turn < TURN or alone[a.knot] == 2:
-                yield turn, i, j
-        elif not a.knot and not b.knot:
-            across = b.place - a.place
-            length = float(np.hypot(*across))
-            bend = max(angle(a.direction, across / length), angle(-b.direction, across / length))
-            if length <= GAP * min(a.width, b.width) and max(turn, bend) < TURN:
-                yield turn + bend, i, j
+        return []
+    place, direction = np.array([end.place for end in ends]), np.array([end.direction for end in ends])
+    width, knot = np.array([end.width for end in ends]), np.array([end.knot for end in ends])
+    piece, crossing = np.array([end.piece for end in ends]), knot > 0
+    # As far as the widest end at the same crossing reaches.
+    widest = np.zeros(knot.max() + 1)
+    np.maximum.at(widest, knot, width)
+    i, j = near_pairs(place, np.where(crossing, 2 * REACH + GAP * widest[knot], GAP * width))
+    fitting = (piece[i] != piece[j]) & (knot[i] == knot[j])
+    i, j = i[fitting], j[fitting]
+    turn, across = angle(direction[i], -direction[j]), place[j] - place[i]
+    length = np.hypot(*across.T)
+    straight = across / length[:, None]
+    bend = np.maximum(angle(direction[i], straight), angle(-direction[j], straight))
+    only_two = np.bincount(knot)[knot[i]] == 2
+    through = crossing[i] & ((turn < TURN) | only_two)
+    over = ~crossing[i] & (length <= GAP * np.minimum(width[i], width[j])) & (np.maximum(turn, bend) < TURN)
+    against = np.where(through, turn, turn + bend)
+    kept = np.flatnonzero(through | over)
+    best = kept[np.lexsort((j[kept], i[kept], against[kept]))]
+    return list(zip(i[best].tolist(), j[best].tolist(), strict=True))
 
 
-def angle(one: np.ndarray, other: np.ndarray) -> float:
-    """Between two directions of length 1, in radians."""
-    return float(np.arccos(np.clip(one @ other, -1, 1)))
+def near_pairs(places: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs i < j of places (n, 2) of which one is within the other's reach (n,)."""
+    near = cKDTree(places).query_ball_point(places, reach)
+    first = np.repeat(np.arange(len(places)), [len(others) for others in near])
+    second = np.concatenate([np.array(others, int) for others in near])
+    pairs = np.sort(np.stack([first, second], 1)[first != second], 1)
+    i, j = np.unique(pairs, axis=0).T
+    return i, j
+
+
+def angle(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Between directions of length 1, (n, 2) each, in radians."""
+    return np.arccos(np.clip((one * other).sum(-1), -1, 1))
