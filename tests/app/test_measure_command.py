@@ -192,7 +192,7 @@ def stored(kind):
         "uint8": (mask, {}),
         "uint32": (mask.astype(np.uint32), {}),
         "int32": (mask.astype(np.int32), {}),
-        "bool": (mask.astype(bool), {"photometric": "minisblack"}),
+        "bool": (mask.astype(bool), {}),
         "floats": (mask.astype(np.float64), {}),
         "0 and 255": (mask * 255, {}),
         "palette": (mask, {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)}),

@@ -18,6 +18,7 @@ from unetpp.data.images import (
     write_jpeg,
     write_png,
 )
+from unetpp.data.masks import read_mask
 from unetpp.errors import ImageError, OutputError, UnetppError
 
 
@@ -108,6 +109,12 @@ def test_white_is_zero_tiff_is_inverted(tmp_path):
     pixels = random_pixels((5, 6))
     tifffile.imwrite(tmp_path / "w.tif", pixels, photometric="miniswhite")
     np.testing.assert_array_equal(read_image(tmp_path / "w.tif")[..., 0], 255 - pixels)
+
+
+def test_a_mask_of_true_and_false_is_one_where_it_is_true(tmp_path):
+    mask = np.eye(6, dtype=bool)
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif", 2), mask)
 
 
 def test_a_stack_is_refused_with_its_planes(tmp_path):

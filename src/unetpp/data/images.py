@@ -40,19 +40,19 @@ def read_image(path: Path | str) -> np.ndarray:
         (4, 6, 1)
     """
     path = Path(path)
-    pixels = to_pixel_type(read_raw(path, expand_palette=True), path)
+    pixels = to_pixel_type(read_raw(path, as_shown=True), path)
     if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
         raise ImageError(f"{count} values are NaN or infinite", where=path, mend="replace them by numbers")
     return pixels
 
 
-def read_raw(path: Path, *, expand_palette: bool) -> np.ndarray:
+def read_raw(path: Path, *, as_shown: bool) -> np.ndarray:
     """Read pixels as they are stored: (H, W, C) of any dtype.
 
     Args:
         path: the file.
-        expand_palette: give the colours of a palette, not its indices.
+        as_shown: give the colours of a palette, and 0 as black where the file has it as white; else values as stored.
 
     Raises:
         ImageError: if they cannot be read.
@@ -63,7 +63,7 @@ def read_raw(path: Path, *, expand_palette: bool) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pixels = reader(path, expand_palette)
+            pixels = reader(path, as_shown)
     except UnetppError:
         raise
     except MemoryError:
@@ -251,7 +251,7 @@ def write_jpeg(path: Path | str, pixels: np.ndarray) -> None:
         picture.save(temporary, format="JPEG", quality=95, subsampling=0)
 
 
-def _read_picture(path: Path, expand_palette: bool) -> np.ndarray:
+def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
     from PIL import ImageOps
 
     with open_picture(path) as picture:
@@ -263,9 +263,9 @@ def _read_picture(path: Path, expand_palette: bool) -> np.ndarray:
             raise stack_error(picture.n_frames, path)
         picture.load()
         picture = ImageOps.exif_transpose(picture)
-        if picture.mode == "P" and expand_palette:
+        if picture.mode == "P" and as_shown:
             picture = picture.convert("RGB")
-        if picture.mode == "1" and not expand_palette:
+        if picture.mode == "1" and not as_shown:
             return np.asarray(picture)[..., None]
         modes = {
             "1": "L",

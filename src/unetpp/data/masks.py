@@ -82,7 +82,7 @@ def read_indices(path: Path | str) -> np.ndarray:
         ImageError: if the file cannot be read.
         MaskError: if it is a colour picture or holds fractions.
     """
-    return to_indices(read_raw(Path(path), expand_palette=False), path)
+    return to_indices(read_raw(Path(path), as_shown=False), path)
 
 
 def to_indices(pixels: np.ndarray, path: Path | str) -> np.ndarray:

@@ -125,7 +125,7 @@ def open_regions(path: Path, *, indices: bool = False) -> Iterator[Regions]:
     Args:
         path: a TIFF or OME-TIFF file (tiled, stripped, pyramidal, BigTIFF), an OME-Zarr folder, or any
             other image, which is then read whole.
-        indices: of a TIFF with a palette give the indices; else it is refused.
+        indices: give values as stored, of a palette too; else a palette is refused, and 0 is black.
 
     Raises:
         ImageError: if it cannot be read.
@@ -173,7 +173,7 @@ def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:
         what = "a large image or a stack cannot have a palette"
         raise ImageError(what, where=path, mend="export it as RGB or grey")
     samples = 3 if page.photometric == tifffile.PHOTOMETRIC.RGB and page.extrasamples else None
-    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not indices
     if page.is_memmappable and series.dataoffset is not None:
         dtype = series.dtype.newbyteorder(file.byteorder)
         pixels = Mapped(path, series.dataoffset, series.shape, dtype)

@@ -16,12 +16,12 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 logging.getLogger("tifffile").propagate = False
 
 
-def read_tiff(path: Path, expand_palette: bool) -> np.ndarray:
+def read_tiff(path: Path, as_shown: bool) -> np.ndarray:
     """The first image of a TIFF file.
 
     Args:
         path: the file.
-        expand_palette: give the colours of a palette, not its indices.
+        as_shown: give the colours of a palette, and 0 as black where the file has it as white; else values as stored.
 
     Returns:
         (H, W, C), C the samples a pixel or the channels (axes S or C).
@@ -42,7 +42,7 @@ def read_tiff(path: Path, expand_palette: bool) -> np.ndarray:
         )
         if planes > 1:
             raise stack_error(planes, path)
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and expand_palette:
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and as_shown:
             # A TIFF's palette has 16 bits a colour.
             return (page.asrgb() >> 8).astype(np.uint8)
         pixels = series.asarray()
@@ -52,7 +52,7 @@ def read_tiff(path: Path, expand_palette: bool) -> np.ndarray:
     if pixels.shape[-1] > MOST_CHANNELS:
         what = f"the image has {pixels.shape[-1]} channels"
         raise ImageError(what, where=path, mend=f"keep at most {MOST_CHANNELS}")
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and as_shown:
         pixels = np.invert(pixels)
     if page.photometric == tifffile.PHOTOMETRIC.RGB and page.extrasamples and pixels.shape[-1] == 4:
         return pixels[..., :3]
