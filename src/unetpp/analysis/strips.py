@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from skimage.measure import label
 
-# Pixels of a strip at least; it grows until an object that reaches through it ends.
+# Pixels of a strip at least; it doubles until an object that reaches through it ends.
 PIXELS = 10_000_000
 # Rows above a strip's end in which a filament may end whose other half lies beyond a gap.
 MARGIN = 32
@@ -16,7 +16,8 @@ def whole_objects(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Cut a label image into strips of rows, each with only the regions that end in it.
 
-    A region is what hangs together over edges and corners, whatever its labels.
+    A region is what hangs together over edges and corners, whatever its labels. Memory grows with the tallest region:
+    a strip holds it as a whole, and up to as many rows again. In all, at most twice the image's rows are read.
 
     Args:
         read: gives rows of labels, (rows, W).
@@ -29,7 +30,8 @@ def whole_objects(
     height, rows = size[0], max(2 * MARGIN, pixels // max(1, size[1]))
     top, bottom, done = 0, 0, np.zeros((0, size[1]), bool)
     while top < height:
-        bottom = min(height, max(top, bottom) + rows)
+        # At least as many new rows as are read again: an open region costs no more, however tall it is.
+        bottom = min(height, bottom + max(rows, bottom - top))
         labels = np.array(read(slice(top, bottom)))
         labels[: len(done)][done] = 0
         if bottom == height:
