@@ -120,17 +120,45 @@ def test_what_is_no_label_image_is_refused(labels):
         separate(np.zeros((3, 3), int), split=[1], thin=[1])
 
 
-@given(seed=st.integers(0, 500), pixels=st.integers(1, 4000))
-def test_strips_hold_every_object_once_and_whole(seed, pixels):
-    rng = np.random.default_rng(seed)
-    labels = (ndimage.gaussian_filter(rng.normal(size=(300, 20)), 3) > 0.05).astype(np.uint8)
-    labels *= rng.integers(1, 3, labels.shape, dtype=np.uint8) if seed % 2 else np.uint8(1)
+def rows_read(labels, pixels):
+    """Assert that strips hold every object once and whole; the number of rows that were read for them."""
     total = np.zeros(labels.shape, np.uint8)
-    count = 0
-    for top, strip in whole_objects(lambda rows: labels[rows], labels.shape, pixels=pixels):
+    count, lengths = 0, []
+
+    def read(rows):
+        lengths.append(rows.stop - rows.start)
+        return labels[rows]
+
+    for top, strip in whole_objects(read, labels.shape, pixels=pixels):
         part = total[top : top + len(strip)]
         assert not (part[strip > 0]).any()
         part += strip
         count += ndimage.label(strip > 0, np.ones((3, 3)))[1]
     assert (total == labels).all()
     assert count == ndimage.label(labels > 0, np.ones((3, 3)))[1]
+    return sum(lengths)
+
+
+@given(seed=st.integers(0, 500), pixels=st.integers(1, 4000))
+def test_strips_hold_every_object_once_and_whole(seed, pixels):
+    rng = np.random.default_rng(seed)
+    labels = (ndimage.gaussian_filter(rng.normal(size=(300, 20)), 3) > 0.05).astype(np.uint8)
+    labels *= rng.integers(1, 3, labels.shape, dtype=np.uint8) if seed % 2 else np.uint8(1)
+    rows_read(labels, pixels)
+
+
+@given(seed=st.integers(0, 500), pixels=st.integers(1, 4000), tall=st.integers(1, 9))
+def test_tall_objects_make_strips_read_no_row_more_than_thrice_on_average(seed, pixels, tall):
+    rng = np.random.default_rng(seed)
+    labels = (ndimage.gaussian_filter(rng.normal(size=(1500, 20)), 1) > 0.4).astype(np.uint8)
+    for column in rng.integers(0, 20, tall):
+        start, end = np.sort(rng.integers(0, 1501, 2))
+        labels[start:end, max(0, column - 1) : column + 2] = 0
+        labels[start:end, column] = 1
+    assert rows_read(labels, pixels) <= 3 * len(labels)
+
+
+def test_a_line_through_all_rows_leaves_every_object_whole_and_is_read_thrice_at_most():
+    labels = np.zeros((5000, 20), np.uint8)
+    labels[3::10, 2:8], labels[:, 12] = 1, 1
+    assert rows_read(labels, pixels=1) <= 3 * len(labels)

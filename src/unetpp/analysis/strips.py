@@ -17,7 +17,7 @@ def whole_objects(
     """Cut a label image into strips of rows, each with only the regions that end in it.
 
     A region is what hangs together over edges and corners, whatever its labels. Memory grows with the tallest region:
-    a strip holds it as a whole, and up to as many rows again. In all, at most twice the image's rows are read.
+    a strip holds it as a whole, and up to as many rows again. In all, less than three times the image's rows are read.
 
     Args:
         read: gives rows of labels, (rows, W).
