@@ -40,7 +40,9 @@ def made(count=7, history=HISTORY):
         image, truth, chances = drawn(seed)
         records.append(examine(f"image {seed}", truth, chances))
         pictures.append(draw_pictures(f"image {seed}", image, truth, chances.argmax(-1).astype(np.uint8)))
-    facts = [("command", "unetpp report <RUN>"), ("seed", "0")]
+    options = "--split blood_cell --thin bacteria --smallest 20 --instances DATA/instances " * 6
+    digest = "c5a1f08b2d" * 6 + "41e7"
+    facts = [("command", f"unetpp report <RUN> {options}"), ("SHA-256 of all images and masks", digest)]
     return Report("cells & rods", CLASSES, tuple(records), tuple(pictures), history, facts)
 
 
@@ -216,6 +218,11 @@ def test_the_page_works_in_a_browser(report, browser, tmp_path, width, scheme):
     page.goto((tmp_path / "report.html").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("[...document.images].every(i => !i.src || i.naturalWidth > 0)")
+    heights = page.evaluate("[...document.querySelectorAll('.facts')].map(table => table.offsetHeight)")
+    assert len(heights) == 2
+    assert max(heights) < 900
+    hidden = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"
+    assert page.evaluate(f"{hidden}.every(e => e.tabIndex === 0 && e.ariaLabel)")
 
     heading = page.locator("#images th").nth(1)
     scores = "[...document.querySelectorAll('#images tbody tr')].map(r => +r.children[1].dataset.value)"
@@ -249,4 +256,23 @@ def test_the_page_works_in_a_browser(report, browser, tmp_path, width, scheme):
     assert dialog.locator("h3").inner_text() == page.locator("#images tbody tr button").nth(1).inner_text()
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    page.close()
+
+
+def test_a_dark_page_prints_with_its_keys_on_white_paper(report, browser, tmp_path):
+    write_report(tmp_path / "report.html", report)
+    page = browser.new_page(color_scheme="dark")
+    page.goto((tmp_path / "report.html").as_uri())
+    style = "name => getComputedStyle(document.body)[name]"
+    assert page.evaluate(style, "backgroundColor") != "rgb(255, 255, 255)"
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(style, "backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate(style, "colorScheme") == "light"
+    # Browsers leave backgrounds out of what they print, and with them every colour key, unless told not to.
+    keys = (
+        "[...document.querySelectorAll('.key i, .cell')].map(e => getComputedStyle(e).webkitPrintColorAdjust)"
+    )
+    assert set(page.evaluate(keys)) == {"exact"}
+    headings = "[...document.querySelectorAll('h2, main h3')].map(e => getComputedStyle(e).breakAfter)"
+    assert set(page.evaluate(headings)) == {"avoid"}
     page.close()
