@@ -129,6 +129,21 @@ def test_outlines_and_instances_hold_the_same_objects(labelled):
     assert json.loads((out / "geojson" / "none.geojson").read_text())["features"] == []
 
 
+def test_a_diagonal_line_of_one_pixel_has_one_outline_everywhere(tmp_path):
+    roifile = pytest.importorskip("roifile")
+    write_png(tmp_path / "line.png", np.eye(40, dtype=np.uint8))
+    options = [part for name in ("geojson", "roi", "coco") for part in ("--also", name)]
+    assert run("measure", tmp_path / "line.png", "--out", tmp_path, *options) == 0
+    [feature] = json.loads((tmp_path / "geojson" / "line.geojson").read_text())["features"]
+    [note] = json.loads((tmp_path / "coco.json").read_text())["annotations"]
+    assert len(feature["geometry"]["coordinates"]) == len(note["segmentation"]) == 1
+    [region] = roifile.roiread(tmp_path / "roi" / "line.zip")
+    rings = [region.coordinates(), np.reshape(note["segmentation"], (-1, 2))]
+    rings.append(np.array(feature["geometry"]["coordinates"][0][0]))
+    for ring in rings:
+        assert polygon2mask((40, 40), ring[:, ::-1] - 0.5)[np.eye(40, dtype=bool)].all()
+
+
 def test_objects_are_drawn_with_their_numbers(labelled):
     options = [
         "--also",

@@ -51,9 +51,10 @@ def outlines(numbers: np.ndarray, classes: np.ndarray, *, top: int = 0, first: i
         mask = numbers[box] == number
         filled = ndimage.binary_fill_holes(mask)
         offset = (box[1].start + 0.5 - 1, box[0].start + 0.5 - 1 + top)
-        # Halfway between pixels' middles; the padding closes what the box cuts.
+        # Halfway between pixels' middles, joined over corners as objects are; the padding closes what the box cuts.
         rings = tuple(
-            ring[:, ::-1] + offset for ring in find_contours(np.pad(filled, 1).astype(np.uint8), 0.5)
+            ring[:, ::-1] + offset
+            for ring in find_contours(np.pad(filled, 1).astype(np.uint8), 0.5, fully_connected="high")
         )
         height, width = mask.shape
         place = (box[1].start, box[0].start + top, width, height)
