@@ -124,7 +124,8 @@ def test_outlines_and_instances_hold_the_same_objects(labelled):
         assert note["area"] == areas[k - 1]
         assert note["category_id"] == {"cell": 1, "rod": 2}[feature["properties"]["classification"]["name"]]
     assert coco["images"] == [
-        {"id": k, "file_name": name, "height": 80, "width": 120} for k, name in enumerate(("none", "some"), 1)
+        {"id": k, "file_name": f"{name}.png", "height": 80, "width": 120}
+        for k, name in enumerate(("none", "some"), 1)
     ]
     assert json.loads((out / "geojson" / "none.geojson").read_text())["features"] == []
 
@@ -142,6 +143,28 @@ def test_a_diagonal_line_of_one_pixel_has_one_outline_everywhere(tmp_path):
     rings.append(np.array(feature["geometry"]["coordinates"][0][0]))
     for ring in rings:
         assert polygon2mask((40, 40), ring[:, ::-1] - 0.5)[np.eye(40, dtype=bool)].all()
+
+
+def test_coco_names_the_images_files(labelled, trained):
+    for name in ("images/day/001.webp", "labels/day/001.png"):
+        (labelled / name).parent.mkdir()
+        Image.fromarray(drawn_objects()).save(labelled / name)
+    images = labelled / "images"
+    command = [
+        "measure",
+        labelled / "labels",
+        "--images",
+        images,
+        "--out",
+        labelled / "out",
+        "--also",
+        "coco",
+    ]
+    assert run(*command) == 0
+    assert run("predict", trained, images, "--out", labelled / "found", "--objects", "--also", "coco") == 0
+    for out in ("out", "found"):
+        entries = json.loads((labelled / out / "coco.json").read_text())["images"]
+        assert [entry["file_name"] for entry in entries] == ["day/001.webp", "none.png", "some.png"]
 
 
 def test_objects_are_drawn_with_their_numbers(labelled):

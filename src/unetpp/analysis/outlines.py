@@ -123,10 +123,10 @@ class Coco:
             "categories": categories,
         }
 
-    def add(self, name: str, size: tuple[int, int], found: Sequence[Outline]) -> None:
-        """Add an image of a size (height, width) and its objects."""
+    def add(self, file: str, size: tuple[int, int], found: Sequence[Outline]) -> None:
+        """Add an image by its file name, its size (height, width) and its objects."""
         image, annotations = len(self.content["images"]) + 1, self.content["annotations"]
-        self.content["images"].append({"id": image, "file_name": name, "height": size[0], "width": size[1]})
+        self.content["images"].append({"id": image, "file_name": file, "height": size[0], "width": size[1]})
         for o in found:
             annotations.append(
                 {

@@ -35,6 +35,11 @@ class Subject:
     image: Path | None = None
     probabilities: Path | None = None
 
+    @property
+    def file(self) -> str:
+        """Of the image, or else of the labels, below the folder of all: its file name, after sub-folders."""
+        return Path(self.name).with_name((self.image or self.labels).name).as_posix()
+
 
 def find_subjects(
     labels: Sequence[tuple[Path, str]], images: Path | None, *, folders: Sequence[Path] = ()

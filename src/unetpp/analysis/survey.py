@@ -69,7 +69,7 @@ def survey(
         tally = count_objects(seen.table, names, seen.size, pixel_size=rules.pixel_size)
         counts.append({"image": repeated(subject.name, len(names) - 1), **tally})
         write_extras(subject, seen, names, rules, out, extras)
-        coco.add(subject.name, seen.size, seen.outlines)
+        coco.add(subject.file, seen.size, seen.outlines)
         done(subject)
     objects, totals = stack(tables), stack(counts)
     paths = common_paths(out, suffix, extras)
