@@ -362,6 +362,16 @@ def test_what_cannot_be_measured_is_not_predicted_either(trained, data, tmp_path
 
 
 @pytest.mark.parametrize(
+    "option",
+    ["--split whale", "--thin bacteria", "--smallest 3", "--drop-border", "--table csv", "--also coco"],
+)
+def test_options_about_objects_need_objects(option, trained, data, tmp_path, capsys):
+    command = ["predict", trained, data / "images", "--out", tmp_path / "out", "--pixel-size", "0.5"]
+    refuses(capsys, *command, *option.split(), saying=[option.split()[0], "--objects"])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("module", "options"), [("pyarrow", ["--table", "parquet"]), ("roifile", ["--also", "roi"])]
 )
 def test_what_cannot_be_written_is_not_predicted_either(

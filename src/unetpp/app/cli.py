@@ -15,6 +15,7 @@ from unetpp.app.options import (
     data_options,
     engine_options,
     object_options,
+    refuse_given,
     rule_options,
     training_options,
     truth_options,
@@ -157,6 +158,9 @@ def predict(
 
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume exclude each other")
+    if not measured:
+        # A scale bar needs no objects.
+        refuse_given({*rules, *objects} - {"pixel_size"})
     extras = [
         name for name, wanted in (("probabilities", probabilities), ("uncertainty", uncertainty)) if wanted
     ]

@@ -2,9 +2,13 @@
 
 import functools
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
+
+from unetpp.errors import SettingError
 
 EXISTING = click.Path(path_type=Path)
 
@@ -138,6 +142,16 @@ def object_options(command):
     ]
     names = ("drop_border", "pixel_size", "table", "extras")
     return gather(command, "objects", names, options)
+
+
+def refuse_given(names: Iterable[str]) -> None:
+    """Raise SettingError if one of some options about objects was given to the command that runs."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name in names and source is not ParameterSource.DEFAULT:
+            what = f"{option.opts[0]} is about objects, which are not asked for"
+            raise SettingError(what, mend=f"give --objects too, or leave out {option.opts[0]}")
 
 
 def training_options(command):
