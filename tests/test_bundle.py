@@ -1,10 +1,12 @@
 """A bundle is read back as it was saved, or refused by name."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from disks import fill, mounted
 
 from unetpp import UNet, UNetPP
 from unetpp.bundle import (
@@ -66,18 +68,70 @@ def test_saving_again_replaces_the_bundle_and_leaves_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_bundle_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+@contextmanager
+def no_file_larger_than(size):
+    """Writing beyond so many bytes fails, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="Windows limits no file's size")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("room", [0, 100, 5000])
+def test_a_bundle_that_cannot_be_written_leaves_the_old_one(room, tmp_path):
     saved(tmp_path / "model")
     before = read_bundle(tmp_path)
-    monkeypatch.setattr(UNetPP, "save_weights", no_room)
-    with pytest.raises(OutputError, match="No space left"):
+    with no_file_larger_than(room), pytest.raises(OutputError, match="File too large"):
         saved(tmp_path / "model")
-    assert read_bundle(tmp_path) == before
+    assert load_model(tmp_path)[0] == before
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def no_room(*arguments, **options):
-    raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_full_disk_leaves_the_old_bundle(beyond, tmp_path):
+    with mounted(tmp_path, 2**20):
+        model, _ = saved(tmp_path / "model")
+        bundle = read_bundle(tmp_path)
+        pages = -(-(tmp_path / "model" / WEIGHTS).stat().st_size // 4096)
+        # Without room for the weights, and with room for them alone.
+        fill(tmp_path / "filler", leave=4096 * pages * beyond)
+        with pytest.raises(OutputError, match="No space left"):
+            save_bundle(tmp_path / "model", bundle, model)
+        assert load_model(tmp_path)[0] == bundle
+        (tmp_path / "filler").unlink()
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+        save_bundle(tmp_path / "model", bundle, model)
+
+
+def test_between_its_two_names_a_bundle_is_found_and_restored(tmp_path):
+    model, _ = saved(tmp_path / "model")
+    bundle = read_bundle(tmp_path)
+    for path in (tmp_path, tmp_path / "model"):
+        (tmp_path / "model").rename(tmp_path / ".model.old")
+        assert load_model(path)[0] == bundle
+        with no_file_larger_than(0), pytest.raises(OutputError):
+            save_bundle(tmp_path / "model", bundle, model)
+        assert read_bundle(tmp_path / "model") == bundle
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_bundle_keeps_its_name_if_the_new_one_cannot_have_it(tmp_path, monkeypatch):
+    model, _ = saved(tmp_path / "model")
+    bundle, rename = read_bundle(tmp_path), Path.rename
+
+    def refuse(path, target):
+        if path.name == ".model.new":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OutputError, match="Permission denied"):
+        save_bundle(tmp_path / "model", bundle, model)
+    assert load_model(tmp_path / "model")[0] == bundle
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def change(**values):

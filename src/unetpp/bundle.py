@@ -9,19 +9,19 @@
 The network is built again from the checked settings, and only weights are loaded.
 """
 
-import hashlib
 import json
 import math
 import shutil
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from unetpp.data.files import checksum, exchange, former, write_durable
 from unetpp.data.images import atomic_path
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
 from unetpp.errors import BundleError, InstallError, OutputError, SettingError
+from unetpp.model.saving import weights_of
 
 FORMAT = 1
 DESCRIPTION = "bundle.json"
@@ -83,19 +83,17 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
         OutputError: if it cannot be written.
     """
     folder = Path(folder)
-    fresh, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
+    fresh, old = folder.with_name(f".{folder.name}.new"), former(folder)
     try:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         for leftover in (fresh, old):
             shutil.rmtree(leftover, ignore_errors=True)
         fresh.mkdir(parents=True)
-        with without_optimizer(model):
-            model.save_weights(fresh / WEIGHTS)
+        write_durable(fresh / WEIGHTS, weights_of(model))
         bundle = replace(bundle, sha256={WEIGHTS: checksum(fresh / WEIGHTS)})
-        write_description(fresh, bundle)
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        write_durable(fresh / DESCRIPTION, description(bundle))
+        exchange(folder, fresh, old)
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise OutputError(
@@ -104,17 +102,6 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
             mend="make room or choose another folder",
         ) from error
     return bundle
-
-
-@contextmanager
-def without_optimizer(model):
-    """The model without its optimiser, whose state Keras would save with the weights: twice their size."""
-    optimizer = getattr(model, "optimizer", None)
-    model.optimizer = None
-    try:
-        yield
-    finally:
-        model.optimizer = optimizer
 
 
 def find_bundle(path: Path) -> Path:
@@ -126,7 +113,10 @@ def find_bundle(path: Path) -> Path:
     path = Path(path)
     # The folder `models` of a clone: the one that is worked in, and the one that this package is run from.
     clones = [Path(), Path(__file__).parents[2]] if path.name == str(path) and not path.exists() else []
-    for folder in (path, path / "model", *(clone / "models" / path for clone in clones)):
+    places = [path, path / "model"]
+    # What a kill left between its two names counts, too.
+    places += [former(place) for place in places if place.name]
+    for folder in (*places, *(clone / "models" / path for clone in clones)):
         if (folder / DESCRIPTION).is_file():
             return folder
     what = "there is no such folder" if not path.exists() else f"no model is here ({DESCRIPTION} is missing)"
@@ -232,9 +222,13 @@ def check_level(bundle: Bundle, level: int, where: Path) -> None:
 
 def write_description(folder: Path, bundle: Bundle) -> None:
     """Write bundle.json."""
-    text = json.dumps(asdict(bundle), indent=2, ensure_ascii=False)
-    with atomic_path(folder / DESCRIPTION) as path:
-        path.write_text(text + "\n", encoding="utf-8")
+    with atomic_path(folder / DESCRIPTION, durable=True) as path:
+        path.write_bytes(description(bundle))
+
+
+def description(bundle: Bundle) -> bytes:
+    """The content of bundle.json."""
+    return (json.dumps(asdict(bundle), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def verified(folder: Path, bundle: Bundle, name: str) -> Path:
@@ -252,12 +246,6 @@ def verified(folder: Path, bundle: Bundle, name: str) -> Path:
                 f"{other} is {what}", where=path, mend="copy the model again, or train it again"
             )
     return folder / name
-
-
-def checksum(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _scaling(long_side=0, largest=0, scale=0, **others) -> bool:

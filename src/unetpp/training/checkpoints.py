@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unetpp.bundle import checksum
+from unetpp.data.files import checksum
 from unetpp.data.images import atomic_path
 from unetpp.errors import BundleError
 from unetpp.training.average import arrays, assign
