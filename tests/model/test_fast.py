@@ -53,6 +53,13 @@ def test_dropout_drops_its_share_and_keeps_the_mean(rate):
     np.testing.assert_array_equal(ops.convert_to_numpy(layer(x, training=False)), x)
 
 
+def test_over_many_calls_dropout_drops_exactly_its_rate():
+    x, layer = np.ones((1, 64, 64, 4), np.float32), Dropout(0.2, seed=3)
+    found = [np.mean(ops.convert_to_numpy(layer(x, training=True)) == 0) for _ in range(400)]
+    # 51 of 256 in every call would be 0.0008 too few; the mean's standard deviation is below 0.0002.
+    assert abs(np.mean(found) - 0.2) < 0.0006
+
+
 def test_dropout_passes_gradients_only_where_it_kept():
     inputs = keras.Input((40,))
     outputs = Dropout(0.5, seed=2)(keras.layers.Dense(40, use_bias=False, name="d")(inputs))
