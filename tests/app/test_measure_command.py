@@ -334,16 +334,84 @@ def test_labels_are_not_their_own_image(labelled, capsys):
     refuses(capsys, *command, saying="has no image")
 
 
-def test_predicting_measures_with_probabilities(trained, data, tmp_path):
-    options = ["--objects", "--probabilities", "--split", "blood_cell"]
-    assert run("predict", trained, data / "images", "--out", tmp_path / "out", *options) == 0
-    found = rows(tmp_path / "out" / "objects.csv")
-    counts = rows(tmp_path / "out" / "counts.csv")
+def test_objects_are_the_same_however_they_are_asked_for(trained, data, tmp_path):
+    split = ["--split", "blood_cell"]
+    predicted, images, labels = tmp_path / "out", data / "images", tmp_path / "out" / "labels"
+    assert run("predict", trained, images, "--out", predicted, "--objects", *split) == 0
+    found = rows(predicted / "objects.csv")
+    counts = rows(predicted / "counts.csv")
     assert len(counts) == 10
     assert sum(int(row["count"]) for row in counts) == len(found)
     assert all(1 / 3 <= float(row["probability"]) <= 1 for row in found)
+
+    command = ["measure", labels, "--images", images, "--model", trained, *split]
+    options = ["--probabilities", predicted / "probabilities"]
+    assert run(*command, *options, "--out", tmp_path / "with") == 0
+    for name in ("objects.csv", "counts.csv"):
+        assert (tmp_path / "with" / name).read_bytes() == (predicted / name).read_bytes()
+    assert run("evaluate", trained, data, *split, "--json", tmp_path / "scores.json") == 0
+    for name, count in json.loads((tmp_path / "scores.json").read_text())["objects"].items():
+        assert count["predicted"] == sum(int(row["count"]) for row in counts if row["class"] == name)
+    # The labels alone tell less.
+    assert run(*command, "--out", tmp_path / "without") == 0
+    assert len(rows(tmp_path / "without" / "objects.csv")) < len(found)
+
+
+def test_nothing_but_labels_is_written_where_nothing_is_split(trained, data, tmp_path):
+    assert run("predict", trained, data / "images", "--out", tmp_path / "out", "--objects") == 0
+    assert not (tmp_path / "out" / "probabilities").exists()
     assert run("measure", tmp_path / "out" / "labels", "--model", trained, "--out", tmp_path / "again") == 0
     assert {row["class"] for row in rows(tmp_path / "again" / "counts.csv")} == {"blood_cell", "bacteria"}
+
+
+def write_probabilities(path, channels=3, shape=(80, 120)):
+    """Where two discs that overlap dip in the middle: (channels, H, W) float16."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    planes = np.full((channels, *shape), 0.01, np.float16)
+    planes[-2 if channels > 2 else -1] = np.where(np.abs(np.arange(shape[1]) - 42) < 3, 0.5, 0.95)
+    tifffile.imwrite(path, planes, photometric="minisblack", compression="zlib")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_probabilities_part_what_labels_alone_do_not(channels, tmp_path):
+    labels = np.zeros((80, 120), np.uint8)
+    labels[disk((40, 35), 20)] = labels[disk((40, 50), 20)] = 1
+    write_png(tmp_path / "labels" / "day" / "a.png", labels)
+    write_probabilities(tmp_path / "chances" / "day" / "a.tif", channels)
+    names = ["background", "cell", "rod"][: max(2, channels)]
+    command = ["measure", tmp_path / "labels", "--split", "cell", "--classes", ",".join(names)]
+    assert run(*command, "--out", tmp_path / "without") == 0
+    assert run(*command, "--out", tmp_path / "with", "--probabilities", tmp_path / "chances") == 0
+    assert len(rows(tmp_path / "without" / "objects.csv")) == 1
+    found = rows(tmp_path / "with" / "objects.csv")
+    assert len(found) == 2
+    assert all(0.5 < float(row["probability"]) < 0.95 for row in found)
+
+
+@pytest.mark.parametrize(
+    ("planes", "saying"),
+    [
+        (None, "some has no probabilities"),
+        (np.zeros((2, 80, 120), np.float16), "2 x 80 x 120"),
+        (np.zeros((3, 80, 120), np.uint8), "uint8"),
+        (np.zeros((3, 80, 121), np.float16), "121 x 80"),
+        (np.full((3, 80, 120), 1.5, np.float16), "0 to 1"),
+        (np.full((3, 80, 120), np.nan, np.float16), "0 to 1"),
+        (b"no picture", "no TIFF"),
+    ],
+)
+def test_what_are_no_probabilities_is_refused(planes, saying, labelled, capsys):
+    for name in ("none", "some"):
+        write_probabilities(labelled / "chances" / f"{name}.tif")
+    path = labelled / "chances" / "some.tif"
+    path.unlink()
+    if isinstance(planes, bytes):
+        path.write_bytes(planes)
+    elif planes is not None:
+        tifffile.imwrite(path, planes, photometric="minisblack")
+    command = ["measure", labelled / "labels", "--classes", CLASSES, "--out", labelled / "out"]
+    refuses(capsys, *command, "--probabilities", labelled / "chances", saying=["some", saying])
+    assert not (labelled / "out" / "objects.csv").exists()
 
 
 def test_what_cannot_be_measured_is_not_predicted_either(trained, data, tmp_path, capsys):

@@ -42,22 +42,30 @@ class Subject:
 
 
 def find_subjects(
-    labels: Sequence[tuple[Path, str]], images: Path | None, *, folders: Sequence[Path] = ()
+    labels: Sequence[tuple[Path, str]],
+    images: Path | None,
+    probabilities: Path | None = None,
+    *,
+    folders: Sequence[Path] = (),
 ) -> list[Subject]:
-    """Pair label images with their images by name.
+    """Pair label images with their images and probabilities by name.
 
     Args:
         labels: files, and the names that tell them apart.
         images: the folder of the images, or None.
+        probabilities: the folder of the probabilities, or None.
         folders: in which label images were looked for.
 
     Raises:
-        DatasetError: if a label image has no image, or two.
+        DatasetError: if a label image has none in such a folder, or two.
     """
-    if images is None:
-        return [Subject(name, path) for path, name in labels]
-    found = find_images(images)
-    return [Subject(name, path, image_of(path, name, images, found, folders)) for path, name in labels]
+    sides = [("image", images), ("probabilities", probabilities)]
+    given = [(what, folder, find_images(folder)) for what, folder in sides if folder is not None]
+
+    def subject(path: Path, name: str) -> Subject:
+        return Subject(name, path, **{side[0]: partner_of(path, name, *side, folders) for side in given})
+
+    return [subject(path, name) for path, name in labels]
 
 
 def find_images(folder: Path) -> dict[str, list[Path]]:
@@ -69,33 +77,34 @@ def find_images(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def image_of(
-    label: Path, name: str, images: Path, found: dict[str, list[Path]], folders: Sequence[Path]
+def partner_of(
+    label: Path, name: str, what: str, folder: Path, found: dict[str, list[Path]], folders: Sequence[Path]
 ) -> Path:
-    """The image that a label image was made from: the one of its name.
+    """What belongs to a label image, such as the image that it was made from: the file of its name.
 
     Args:
         label: the label image.
         name: what tells it apart; where others have its own name, that and more.
-        images: the folder of the images.
-        found: the images by name.
+        what: is looked for.
+        folder: that of such files.
+        found: the files there by name.
         folders: in which label images were looked for.
 
     Raises:
         DatasetError: if there is none, or there are two.
     """
-    folder = next((folder for folder in folders if folder in label.parents), label.parent)
-    own = plain_name(label, folder)
+    root = next((root for root in folders if root in label.parents), label.parent)
+    own = plain_name(label, root)
     # Label images that share a name have images in folders called as theirs, or one image together.
-    names = [name] if name == own else [name, f"{folder.name}/{own}", own]
+    names = [name] if name == own else [name, f"{root.name}/{own}", own]
     matches = ([path for path in found.get(called, []) if path.resolve() != label] for called in names)
     match = next(filter(None, matches), [])
     if not match:
-        mend = "give the folder of the images it was made from"
-        raise DatasetError(f"{own} has no image in {images}", where=label, mend=mend)
+        mend = f"give the folder that holds its {what}"
+        raise DatasetError(f"{own} has no {what} in {folder}", where=label, mend=mend)
     if len(match) > 1:
-        what = f"{match[0].name} and {match[1].name} have the same stem"
-        raise DatasetError(what, where=match[0].parent, mend="rename one of them")
+        both = f"{match[0].name} and {match[1].name} have the same stem"
+        raise DatasetError(both, where=match[0].parent, mend="rename one of them")
     return match[0]
 
 
@@ -187,7 +196,7 @@ def open_plane(path: Path, *, indices: bool = False) -> Iterator[tuple[Regions, 
 
 @contextmanager
 def open_beside(
-    subject: Subject, size: tuple[int, int]
+    subject: Subject, size: tuple[int, int], num_classes: int
 ) -> Iterator[dict[str, Callable[[slice], np.ndarray]]]:
     """What reads rows of a subject's image and probabilities, as far as there are any.
 
@@ -195,20 +204,41 @@ def open_beside(
         ImageError: if one cannot be read, or has another size than the labels.
     """
     with ExitStack() as stack_:
-        found: dict[str, Callable[[slice], np.ndarray]] = {}
-        for name, path in (("image", subject.image), ("probabilities", subject.probabilities)):
-            if path is None:
-                continue
-            if name == "probabilities":
-                planes = np.moveaxis(tifffile.imread(path), 0, -1).astype(np.float32)
-                found[name], own = planes.__getitem__, planes.shape[:2]
-            else:
-                image = stack_.enter_context(open_image(path))
-                found[name], own = image.read, image.size
-            if own != size:
-                what = f"it has {own[1]} x {own[0]} pixels, its labels {size[1]} x {size[0]}"
-                raise ImageError(what, where=path, mend="give labels of the same image")
-        yield found
+        found: dict[str, Rows] = {}
+        if subject.image is not None:
+            found["image"] = stack_.enter_context(open_image(subject.image))
+        if subject.probabilities is not None:
+            planes = read_probabilities(subject.probabilities, num_classes)
+            found["probabilities"] = Rows(planes.shape[:2], planes.__getitem__)
+        for name, rows in found.items():
+            if rows.size != size:
+                what = f"it has {rows.size[1]} x {rows.size[0]} pixels, its labels {size[1]} x {size[0]}"
+                raise ImageError(what, where=getattr(subject, name), mend="give labels of the same image")
+        yield {name: rows.read for name, rows in found.items()}
+
+
+def read_probabilities(path: Path, num_classes: int) -> np.ndarray:
+    """The probabilities that `unetpp predict` writes: (H, W, classes) float32, or (H, W, 1) of the foreground.
+
+    Raises:
+        ImageError: if the file holds anything else.
+    """
+    mend = "give what unetpp predict --probabilities wrote, and its model as --model"
+    try:
+        planes = tifffile.imread(path)
+    except Exception as error:
+        raise ImageError("this is no TIFF of probabilities", where=path, mend=mend) from error
+    planes = planes[None] if planes.ndim == 2 else planes
+    counts = (1, 2) if num_classes == 2 else (num_classes,)
+    if planes.ndim != 3 or len(planes) not in counts or planes.dtype.kind != "f":
+        shape = " x ".join(map(str, planes.shape))
+        what = (
+            f"{shape} values of type {planes.dtype} are no plane of floats for each of {num_classes} classes"
+        )
+        raise ImageError(what, where=path, mend=mend)
+    if not (planes.min() >= 0 and planes.max() <= 1):
+        raise ImageError("its values are not all from 0 to 1", where=path, mend=mend)
+    return np.moveaxis(planes, 0, -1).astype(np.float32)
 
 
 def is_large(path: Path) -> bool:

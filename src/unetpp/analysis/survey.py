@@ -115,7 +115,10 @@ def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras
     tables: list[Table] = []
     found: list[outlines.Outline] = []
     parts = [np.zeros(1, np.uint8)]
-    with open_labels(subject.labels, len(names)) as labels, open_beside(subject, labels.size) as beside:
+    with (
+        open_labels(subject.labels, len(names)) as labels,
+        open_beside(subject, labels.size, len(names)) as beside,
+    ):
         canvas = on_disk(out, labels.size) if {"instances", "numbered"} & {*extras} else None
         count = 0
 

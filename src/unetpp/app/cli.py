@@ -134,7 +134,10 @@ def report(run, data, **options):
 @click.option("--cluster", metavar="ADDRESS", help="Spread over a Dask cluster, such as tcp://host:8786.")
 @click.option("--workers", type=click.IntRange(1), help="Spread over so many processes on this machine.")
 @click.option(
-    "--objects", "measured", is_flag=True, help="Also measure objects: tables, as of unetpp measure."
+    "--objects",
+    "measured",
+    is_flag=True,
+    help="Also measure objects, as unetpp measure; --split writes probabilities.",
 )
 @rule_options
 @object_options
@@ -161,9 +164,9 @@ def predict(
     if not measured:
         # A scale bar needs no objects.
         refuse_given({*rules, *objects} - {"pixel_size"})
-    extras = [
-        name for name, wanted in (("probabilities", probabilities), ("uncertainty", uncertainty)) if wanted
-    ]
+    # Round objects are split by probabilities, as evaluate splits them.
+    wanted = {"probabilities": probabilities or (measured and rules["split"]), "uncertainty": uncertainty}
+    extras = [name for name, asked in wanted.items() if asked]
     existing = "overwrite" if overwrite else "skip" if resume else "refuse"
     options |= {"extras": extras, "existing": existing, "pixel_size": objects["pixel_size"]}
     options["objects"] = {**rules, **objects} if measured else None
@@ -175,17 +178,22 @@ def predict(
 @click.argument("labels", nargs=-1, required=True, metavar="LABELS...")
 @click.option("--out", type=EXISTING, required=True, help="Folder for objects.csv and counts.csv.")
 @click.option("--images", type=EXISTING, help="Folder of the images, by name, for intensities.")
+@click.option(
+    "--probabilities",
+    type=EXISTING,
+    help="Folder of what predict --probabilities wrote, by name, to split by.",
+)
 @click.option("--classes", help="Names by label, such as background,blood_cell,bacteria.")
 @click.option("--model", type=EXISTING, help="The model that has the names.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @rule_options
 @object_options
-def measure(labels, out, images, classes, model, overwrite, rules, objects):
+def measure(labels, out, classes, rules, objects, **options):
     """Count and measure the objects of label images: a row each, and a row an image and class."""
     from unetpp.app import measuring
 
-    options = {"images": images, "classes": class_names(classes), "model": model, "overwrite": overwrite}
-    measuring.measure_labels(labels, out, objects={**objects, **rules}, **options)
+    measured = {**objects, **rules}
+    measuring.measure_labels(labels, out, classes=class_names(classes), objects=measured, **options)
 
 
 @cli.command()

@@ -14,6 +14,7 @@ def measure_labels(
     out: Path,
     *,
     images: Path | None,
+    probabilities: Path | None,
     classes: tuple[str, ...] | None,
     model: Path | None,
     overwrite: bool,
@@ -31,7 +32,7 @@ def measure_labels(
         raise SettingError(what, mend="give their folder as --images, or leave it out")
     jobs = find_jobs(list(inputs))
     folders = [Path(given).resolve() for given in inputs]
-    subjects = find_subjects([(job.image, job.name) for job in jobs], images, folders=folders)
+    subjects = find_subjects([(job.image, job.name) for job in jobs], images, probabilities, folders=folders)
     check_outputs(jobs, out, overwrite=overwrite, **objects)
     names = classes or class_names_of(model) or numbered_classes([job.image for job in jobs])
     prepare_survey(names, out, **objects)(subjects)

@@ -104,7 +104,12 @@ def gather(command, under: str, names, options):
 def rule_options(command):
     """The options that say what an object is, gathered as `rules`."""
     options = [
-        click.option("--split", multiple=True, metavar="CLASS", help="Round: split where they touch."),
+        click.option(
+            "--split",
+            multiple=True,
+            metavar="CLASS",
+            help="Round: split where they touch, by probabilities where there are some.",
+        ),
         click.option(
             "--thin", multiple=True, metavar="CLASS", help="Filaments: follow over crossings and gaps."
         ),
