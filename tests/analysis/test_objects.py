@@ -119,7 +119,7 @@ def test_a_pixel_size_adds_columns_in_micrometres():
     assert found["area_um2"].tolist() == [6]
     for name in ("perimeter", "equivalent_diameter", "length", "width"):
         np.testing.assert_allclose(found[f"{name}_um"], found[name] / 2)
-    for size in (0.0, -1.0, np.nan, np.inf):
+    for size in (0.0, -1.0, np.nan, np.inf, 1e7, 1e-7):
         with pytest.raises(SettingError, match="pixel-size"):
             measure(numbers, classes, NAMES, pixel_size=size)
 

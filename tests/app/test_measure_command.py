@@ -72,6 +72,14 @@ def test_objects_and_counts_are_tables(labelled, capsys):
     assert float(counts["some", "cell"]["per_mm2"]) == pytest.approx(3 / (80 * 120 * 0.25) * 1e6, rel=1e-4)
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e6])
+def test_any_pixel_size_of_a_microscope_or_a_telescope_will_do(size, labelled):
+    options = ["--pixel-size", size, "--images", labelled / "images", "--also", "numbered"]
+    assert run("measure", labelled / "labels", "--out", labelled / "out", *options) == 0
+    for row in rows(labelled / "out" / "objects.csv"):
+        assert float(row["area_um2"]) == pytest.approx(int(row["area"]) * size**2, rel=1e-5)
+
+
 def test_an_image_without_objects_has_a_table_with_headers(labelled):
     (labelled / "labels" / "some.png").unlink()
     assert run("measure", labelled / "labels", "--out", labelled / "out") == 0
@@ -521,6 +529,8 @@ def spoilt(labelled, what):
         ("", ["--split", "class_1", "--thin", "class_1"], "round"),
         ("", ["--pixel-size", "0"], "--pixel-size cannot be 0"),
         ("", ["--pixel-size", "nan"], "--pixel-size"),
+        ("", ["--pixel-size", "1e300"], "--pixel-size cannot be 1e+300"),
+        ("", ["--pixel-size", "1e-300"], "--pixel-size cannot be 1e-300"),
         ("", ["--smallest", "-3"], "--smallest"),
         ("", ["--images", "nowhere"], "no image"),
         ("", ["--also", "numbered"], ["numbered", "--images"]),

@@ -96,7 +96,7 @@ def measure(
         - with `pixel_size`: area_um2, perimeter_um, equivalent_diameter_um, length_um, width_um.
 
     Raises:
-        SettingError: if sizes differ, or the pixel size is not above 0.
+        SettingError: if sizes differ, or the pixel size is not from 1e-6 to 1e6.
 
     Example:
         >>> table = measure(np.array([[0, 1, 1]]), np.array([0, 1]), ("background", "cell"))

@@ -1,11 +1,13 @@
 """What counts as an object."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from unetpp.errors import SettingError
+
+# Of a pixel's side, in micrometres: from smaller than atoms to a metre.
+SMALLEST, LARGEST = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Rules:
         split, thin: names of classes.
         smallest: pixels.
         drop_border: leave out what touches the border.
-        pixel_size: micrometres a pixel's side, if known.
+        pixel_size: micrometres a pixel's side, 1e-6 to 1e6, if known.
     """
 
     split: tuple[str, ...] = ()
@@ -54,6 +56,7 @@ class Rules:
 
 
 def check_pixel_size(size: float | None) -> None:
-    """Raise SettingError unless it is not known, or can be."""
-    if size is not None and not (size > 0 and math.isfinite(size)):
-        raise SettingError(f"--pixel-size cannot be {size:g}", mend="give micrometres above 0")
+    """Raise SettingError unless it is not known, or from 1e-6 to 1e6 micrometres."""
+    if size is not None and not SMALLEST <= size <= LARGEST:
+        mend = f"give micrometres from {SMALLEST:g} to {LARGEST:g}"
+        raise SettingError(f"--pixel-size cannot be {size:g}", mend=mend)
