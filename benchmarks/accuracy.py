@@ -1,8 +1,11 @@
 """What decides how accurate a model gets: python benchmarks/accuracy.py DATA --out RUNS
 
-Variants of one training run, each over several seeds, with the same time (or epochs) and the same images. A seventh of
-the images is put aside first and chooses nothing: not the epoch, not the threshold. Near-duplicates lie on one side.
-What is done is kept in RUNS, so that a run which was interrupted goes on; seeds are finished one after the other.
+Variants of one training run, each over several seeds, with the same images and as many crops. A seventh of the images
+is put aside first and chooses nothing: not the epoch, not the threshold. Near-duplicates lie on one side. What is done
+is kept in RUNS, so that a run which was interrupted goes on; seeds are finished one after the other.
+
+Runs are as long as they have epochs, so that other work on the machine changes nothing. "Equal time" has as many epochs
+more as an epoch takes less.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,26 +23,56 @@ import numpy as np
 from unetpp.data.dataset import Sample, count_pixels, find_samples
 from unetpp.data.groups import find_groups, split
 
-NARROW = ["--filters", "8,16,32,64,128"]
-# Of each variant: what `unetpp train` is given besides what all are given. "epochs" and "images" are read here.
-VARIANTS: dict[str, list[str]] = {
-    "UNet++": [],
-    "UNet, equal time": ["--network", "UNet"],
-    "UNet, equal epochs": ["--network", "UNet", "epochs"],
-    "deep supervision": ["--deep-supervision"],
-    "deep supervision, deep heads first": ["--deep-supervision", "--head-weights", "1,1,2,4"],
-    "class weights balanced": ["--class-weights", "balanced"],
-    "class weights as dictionary keys (a bug)": ["--class-weights", "0,1,2"],
-    "crossentropy": ["--loss", "crossentropy"],
-    "dice": ["--loss", "dice"],
-    "crossentropy + lovasz": ["--loss", "crossentropy + lovasz"],
-    "focal + dice": ["--loss", "focal + dice"],
-    "crops anywhere": ["--focus", "0"],
-    "half the augmentation": ["--augmentation", "0.5"],
-    "inner widths of the papers": ["--inner-filters", "level"],
-    "float32": ["--precision", "float32"],
-    "25 images": ["images", "25"],
-    "75 images": ["images", "75"],
+# What all have: a quarter of the default widths' arithmetic, on images whose bacteria are four to five pixels wide.
+SHARED = ["--filters", "8,16,32,64,128", "--long-side", "384", "--patch", "192"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is trained, and how it is scored.
+
+    Attributes:
+        train: what `unetpp train` is given besides what all are given.
+        images: how many it is trained on.
+        epochs: so many times those of the others; fewer images make shorter ones.
+        longer_as: the variant whose time it may take, if its own epochs are shorter.
+        of: the variant whose model is scored, if none is trained.
+        evaluate: what `unetpp evaluate` is given.
+    """
+
+    train: tuple[str, ...] = ()
+    images: str = "all"
+    epochs: float = 1.0
+    longer_as: str = ""
+    of: str = ""
+    evaluate: tuple[str, ...] = ("--precision", "bfloat16")
+
+
+FIRST, DEEP, UNET = "UNet++", "deep supervision", "UNet, equal epochs"
+VARIANTS = {
+    FIRST: Variant(),
+    UNET: Variant(("--network", "UNet")),
+    "UNet, equal time": Variant(("--network", "UNet"), longer_as=FIRST),
+    "class weights 1, 50, 70": Variant(("--class-weights", "1,50,70")),
+    "class weights 1, 2, 3: the dictionary's keys, a bug": Variant(("--class-weights", "1,2,3")),
+    "crossentropy - log IoU - log Dice": Variant(("--loss", "crossentropy + log_iou + log_dice")),
+    "the same, class weights 1, 50, 70": Variant(
+        ("--loss", "crossentropy + log_iou + log_dice", "--class-weights", "1,50,70")
+    ),
+    "crossentropy": Variant(("--loss", "crossentropy")),
+    "dice": Variant(("--loss", "dice")),
+    "crossentropy + lovasz": Variant(("--loss", "crossentropy + lovasz")),
+    "focal + dice": Variant(("--loss", "focal + dice")),
+    DEEP: Variant(("--deep-supervision",)),
+    **{f"level {level} of it": Variant(of=DEEP, evaluate=("--level", str(level))) for level in (1, 2, 3)},
+    "inner widths of the papers": Variant(("--inner-filters", "level")),
+    "25 images": Variant(images="25", epochs=5.2),
+    "75 images": Variant(images="75", epochs=3.25),
+    "trained in float32": Variant(("--precision", "float32")),
+    "predicted in float32": Variant(of=FIRST, evaluate=("--precision", "float32")),
+    "predicted in int8": Variant(of=FIRST, evaluate=("--precision", "int8")),
+    "crops anywhere": Variant(("--focus", "0")),
+    "half the augmentation": Variant(("--augmentation", "0.5")),
 }
 
 
@@ -71,21 +105,40 @@ def unetpp(*arguments) -> None:
 
 def run(name: str, seed: int, chosen: argparse.Namespace) -> dict:
     """Train and score a variant, unless that is done."""
-    folder = chosen.out / slug(name) / f"seed_{seed}"
-    done = folder / "test.json"
+    variant = VARIANTS[name]
+    folder = place(variant.of or name, seed, chosen)
+    done = folder / f"{slug(name)}.json"
     if not done.exists():
-        options, images, length = list(VARIANTS[name]), "all", ["--budget", chosen.budget]
-        if "epochs" in options:
-            options.remove("epochs")
-            length = ["--epochs", str(len(history(chosen.out / slug("UNet++") / f"seed_{seed}")))]
-        if "images" in options:
-            images = options.pop()
-            options.remove("images")
-        given = ["--classes", chosen.classes, *NARROW, *length, "--seed", seed, *options]
-        begun = (folder / "plan.json").exists()
-        unetpp("train", chosen.out / images, "--out", folder, *(["--resume"] if begun else given))
-        unetpp("evaluate", folder, chosen.out / "test", "--precision", "bfloat16", "--json", done)
+        if variant.of:
+            run(variant.of, seed, chosen)
+        else:
+            train(variant, folder, seed, chosen)
+        if "int8" in variant.evaluate:
+            unetpp("quantize", folder, "--data", chosen.out / "all")
+        unetpp("evaluate", folder, chosen.out / "test", *variant.evaluate, "--json", done)
     return json.loads(done.read_text(encoding="utf-8"))
+
+
+def train(variant: Variant, folder: Path, seed: int, chosen: argparse.Namespace) -> None:
+    """Train a variant, or go on with it."""
+    epochs = chosen.epochs * variant.epochs
+    if variant.longer_as:
+        epochs *= seconds(variant.longer_as, chosen) / seconds(UNET, chosen)
+    given = ["--classes", chosen.classes, *SHARED, "--epochs", round(epochs), "--seed", seed, *variant.train]
+    begun = (folder / "plan.json").exists()
+    unetpp("train", chosen.out / variant.images, "--out", folder, *(["--resume"] if begun else given))
+
+
+def place(name: str, seed: int, chosen: argparse.Namespace) -> Path:
+    """The run folder of a variant and seed."""
+    return chosen.out / slug(name) / f"seed_{seed}"
+
+
+def seconds(name: str, chosen: argparse.Namespace) -> float:
+    """What an epoch takes: the least of the first seed's, which other work disturbed least."""
+    run(name, 0, chosen)
+    ends = [float(row["seconds"]) for row in history(place(name, 0, chosen))]
+    return min(np.diff(ends))
 
 
 def history(folder: Path) -> list[dict[str, str]]:
@@ -122,21 +175,18 @@ def spread(values: list[float], sign: str = "") -> str:
 
 
 def draw_curves(chosen: argparse.Namespace, path: Path) -> None:
-    """Validation of the two networks over time, a line a seed."""
+    """Validation of the two networks over epochs, a line a seed."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    for name, colour in (("UNet++", "#0072b2"), ("UNet, equal time", "#d55e00")):
+    for name, colour in ((FIRST, "#0072b2"), (UNET, "#d55e00")):
         for seed in range(chosen.seeds):
-            rows = history(chosen.out / slug(name) / f"seed_{seed}")
-            minutes = [float(row["seconds"]) / 60 for row in rows]
-            axes.plot(
-                minutes, [float(row["mean_iou"]) for row in rows], color=colour, label="" if seed else name
-            )
-    axes.set(xlabel="minutes", ylabel="mean IoU of the images that choose the epoch")
+            values = [float(row["mean_iou"]) for row in history(place(name, seed, chosen))]
+            axes.plot(range(1, len(values) + 1), values, color=colour, label="" if seed else name)
+    axes.set(xlabel="epochs", ylabel="mean IoU of the images that choose the epoch")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path)
@@ -148,7 +198,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--classes", default="background,blood_cell,bacteria")
-    parser.add_argument("--budget", default="8m")
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", choices=VARIANTS, nargs="+", default=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--curves", type=Path, help="draw the learning curves into this SVG")
