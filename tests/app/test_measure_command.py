@@ -247,6 +247,9 @@ def stored(kind):
         "negative": (mask.astype(np.int16) * -3, {}),
         "fractions": (mask * np.float32(0.5), {}),
         "NaN": (np.where(mask, np.nan, 0).astype(np.float32), {}),
+        "huge": (mask * np.float32(1e30), {}),
+        "huge below 0": (mask * -np.float64(2**63), {}),
+        "half precision": (mask.astype(np.float16), {}),
         "colours": (np.dstack([mask, first, mask]), {"photometric": "rgb"}),
         "class 2": (mask * 2, {}),
         "stack": (np.stack([mask, mask]), {"photometric": "minisblack"}),
@@ -261,7 +264,17 @@ def store(path, kind):
 
 @pytest.mark.parametrize(
     "kind",
-    ["uint8", "uint32", "int32", "bool", "floats", "0 and 255", "palette", "equal channels"],
+    [
+        "uint8",
+        "uint32",
+        "int32",
+        "bool",
+        "floats",
+        "half precision",
+        "0 and 255",
+        "palette",
+        "equal channels",
+    ],
 )
 def test_labels_mean_the_same_however_stored_and_large(kind, size, tmp_path):
     store(tmp_path / "a.tif", kind)
@@ -278,6 +291,8 @@ def test_labels_mean_the_same_however_stored_and_large(kind, size, tmp_path):
         ("class 2", "values 2 (100 pixels)"),
         ("fractions", "fractions"),
         ("NaN", "fractions"),
+        ("huge", "the mask holds 1e+30"),
+        ("huge below 0", "the mask holds -9.22337e+18"),
         ("colours", "colour picture"),
         ("stack", "stack"),
     ],

@@ -101,6 +101,9 @@ def to_indices(pixels: np.ndarray, path: Path | str) -> np.ndarray:
     if pixels.dtype.kind == "f":
         if not (np.isfinite(pixels).all() and (pixels == np.round(pixels)).all()):
             raise MaskError("the mask holds fractions", where=path, mend="save whole class numbers")
+        for value in (float(pixels.min()), float(pixels.max())):
+            if abs(value) >= 2**63:
+                raise MaskError(f"the mask holds {value:g}", where=path, mend="save whole class numbers")
         pixels = pixels.astype(np.int64)
     if not (pixels == pixels[..., :1]).all():
         raise MaskError(
