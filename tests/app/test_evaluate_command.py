@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
-from commands import FAST, pixels, refuses, run
+from commands import FAST, first, pixels, refuses, run
 from PIL import Image
 from scipy import ndimage
 
@@ -149,3 +149,10 @@ def test_names_are_printed_as_they_are(trained, data, tmp_path, capsys):
     out = tmp_path / "[red]scores.json"
     assert run("report", trained, data, "--out", out.with_suffix(".html")) == 0
     assert "[red]scores.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report"])
+def test_masks_of_other_classes_are_refused_with_what_can_be_done_about_it(command, trained, copy, capsys):
+    mask = first(copy / "masks")
+    Image.fromarray(pixels(mask) + np.uint8(2)).save(mask)
+    refuses(capsys, command, trained, copy, saying=[mask.name, "values", "a model that has them"])

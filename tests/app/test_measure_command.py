@@ -310,6 +310,14 @@ def test_a_stack_is_no_image_of_labels(size, tmp_path, capsys):
     refuses(capsys, "measure", tmp_path / "labels", *options, saying=["images/a.tif", "stack"])
 
 
+def test_as_many_classes_are_numbered_as_there_can_be(tmp_path):
+    write_png(tmp_path / "a.png", np.arange(32, dtype=np.uint8)[None])
+    assert run("measure", tmp_path / "a.png", "--out", tmp_path / "out") == 0
+    assert [row["class"] for row in rows(tmp_path / "out" / "counts.csv")] == [
+        f"class_{k}" for k in range(1, 32)
+    ]
+
+
 def test_classes_are_numbered_however_large_the_labels(size, tmp_path):
     store(tmp_path / "a.tif", "class 2")
     assert run("measure", tmp_path / "a.tif", "--out", tmp_path / "out") == 0
@@ -525,6 +533,10 @@ def spoilt(labelled, what):
     elif what == "many values":
         path.unlink()
         tifffile.imwrite(path.with_suffix(".tif"), np.arange(9600, dtype=np.uint16).reshape(80, 120))
+    elif what == "instances":
+        write_png(path, np.arange(9600).reshape(80, 120).astype(np.uint8) % 33)
+    elif what == "0 and 255":
+        write_png(path, (drawn_objects() == 1) * np.uint8(255))
     elif what == "colours":
         Image.fromarray(np.random.default_rng(0).integers(0, 9, (80, 120, 3), np.uint8)).save(path)
 
@@ -537,7 +549,9 @@ def spoilt(labelled, what):
         ("other size", ["--images", "IMAGES"], ["121 x 80", "120 x 80"]),
         ("fractions", ["--classes", CLASSES], ["some.tif", "fractions"]),
         ("many values", ["--classes", CLASSES], ["some.tif", "not among the classes 0 to 2"]),
-        ("many values", [], ["some.tif", "9599 is no class"]),
+        ("many values", [], ["some.tif", "9599 is no class", "numbers of objects", "--classes"]),
+        ("instances", [], ["some.png", "32 is no class", "numbers of objects", "--classes"]),
+        ("0 and 255", [], ["some.png", "255 is no class", "--classes background,NAME"]),
         ("colours", [], "colour picture"),
         ("", ["--classes", "background,cell"], "values 2"),
         ("", ["--split", "whale"], ["no class whale", "class_1, class_2"]),

@@ -115,12 +115,18 @@ def class_names_of(model: Path | None) -> tuple[str, ...] | None:
 def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:
     """Names by number, up to the highest that label images show."""
     from unetpp.analysis.subjects import count_labels, open_numbers
+    from unetpp.data.dataset import MOST_CLASSES
 
     highest = 0
     for path in paths:
         with open_numbers(path) as numbers:
-            highest = max(highest, *count_labels(numbers))
-        if highest > 254:
+            values = count_labels(numbers)
+        highest = max(highest, *values)
+        if highest >= MOST_CLASSES:
             what = f"a label of {highest} is no class"
-            raise DatasetError(what, where=path, mend="give class indices from 0 on, or --classes")
+            if values.keys() <= {0, 255}:
+                raise DatasetError(what, where=path, mend="give --classes background,NAME")
+            what += "; these look like numbers of objects"
+            mend = f"give indices of at most {MOST_CLASSES} classes, and their names as --classes"
+            raise DatasetError(what, where=path, mend=mend)
     return ("background", *(f"class_{k}" for k in range(1, max(highest, 1) + 1)))

@@ -55,7 +55,7 @@ def class_step(values: dict[int, int], num_classes: int, path: Path | str) -> in
         raise MaskError(
             f"values {', '.join(found[:5])}{more} are not among the classes 0 to {num_classes - 1}",
             where=path,
-            mend="correct the mask, or give all --classes",
+            mend="correct the mask, give all --classes, or take a model that has them",
         )
     return 1
 
