@@ -215,9 +215,39 @@ def test_a_slide_s_objects_are_those_of_the_image(tmp_path, monkeypatch):
         )
 
     assert comparable("slide") == comparable("whole")
-    numbers = tifffile.imread(tmp_path / "slide" / "instances" / "slide.tif")
+    with tifffile.TiffFile(tmp_path / "slide" / "instances" / "slide.tif") as file:
+        assert file.is_ome
+        assert file.pages[0].is_tiled
+        numbers = file.asarray()
+    assert numbers.dtype == np.uint32
     assert ((numbers > 0) == (labels > 0)).all()
     assert len(np.unique(numbers)) - 1 == len(comparable("slide"))
+
+
+def test_more_objects_than_16_bits_count_are_numbered_in_32(tmp_path):
+    labels = np.zeros((512, 514), np.uint8)
+    labels[::2, ::2] = 1
+    write_png(tmp_path / "dots.png", labels)
+    assert run("measure", tmp_path / "dots.png", "--out", tmp_path, "--also", "instances") == 0
+    numbers = tifffile.imread(tmp_path / "instances" / "dots.tif")
+    assert numbers.dtype == np.uint32
+    assert np.array_equal(numbers[::2, ::2].ravel(), np.arange(1, 256 * 257 + 1))
+    assert numbers.max() > 2**16
+
+
+@pytest.mark.parametrize("command", ["measure", "predict"])
+def test_images_too_large_to_be_drawn_are_told_before_any_work(
+    command, labelled, trained, monkeypatch, capsys
+):
+    from unetpp.analysis import subjects
+
+    monkeypatch.setattr(subjects, "LARGE", 9599)
+    (labelled / "images" / "broken.png").write_bytes(b"no picture")
+    options = ["--out", labelled / "out", "--also", "numbered"]
+    options += ["--images", labelled / "images"] if command == "measure" else ["--objects"]
+    source = [labelled / "labels"] if command == "measure" else [trained, labelled / "images"]
+    refuses(capsys, command, *source, *options, saying=["none.png", "120 x 80", "--also numbered"])
+    assert not (labelled / "out").exists()
 
 
 @pytest.fixture(params=[1000, 1_000_000], ids=["large", "small"])

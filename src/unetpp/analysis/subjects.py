@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from unetpp.analysis.strips import PIXELS
 from unetpp.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, image_size, read_image
 from unetpp.data.masks import class_step, count_values, read_indices, to_indices
 from unetpp.data.regions import Regions, is_zarr, open_regions
-from unetpp.errors import DatasetError, ImageError
+from unetpp.errors import DatasetError, ImageError, SettingError
 
-# Label images of more pixels are read by region.
+# Images of more pixels are read and written by region.
 LARGE = 40_000_000
 
 
@@ -245,5 +245,25 @@ def is_large(path: Path) -> bool:
     """Whether an image is read by region."""
     if is_zarr(path):
         return True
-    height, width = image_size(path)
-    return path.suffix.lower() in TIFF_SUFFIXES and height * width > LARGE
+    return path.suffix.lower() in TIFF_SUFFIXES and has_many_pixels(image_size(path))
+
+
+def has_many_pixels(size: tuple[int, int]) -> bool:
+    """Whether an image of a size (height, width) is more than is held, or drawn, as a whole."""
+    return size[0] * size[1] > LARGE
+
+
+def check_drawable(path: Path) -> None:
+    """Raise SettingError if an image is too large for a picture of its objects.
+
+    One that cannot be read is no matter here: whoever reads it says so.
+    """
+    with suppress(ImageError):
+        if is_zarr(path):
+            with open_regions(path) as regions:
+                size = regions.size
+        else:
+            size = image_size(path)
+        if has_many_pixels(size):
+            what = f"--also numbered cannot draw {size[1]} x {size[0]} pixels, but {LARGE / 1e6:g} million at most"
+            raise SettingError(what, where=path, mend="leave it out, or this image")

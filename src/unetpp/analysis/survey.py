@@ -15,7 +15,7 @@ from unetpp.analysis.overlay import draw_overlay
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.separate import separate, without
 from unetpp.analysis.strips import whole_objects
-from unetpp.analysis.subjects import LARGE, Subject, open_beside, open_image, open_labels
+from unetpp.analysis.subjects import Subject, has_many_pixels, open_beside, open_image, open_labels
 from unetpp.analysis.tables import Table, stack, write_table
 from unetpp.data.images import atomic_path, write_jpeg
 from unetpp.data.pyramids import write_ome_tiff
@@ -39,9 +39,10 @@ def survey(
 
     Writes OUT/objects.csv, a row an object, and OUT/counts.csv, a row an image and class. The extras are:
 
-    - instances: OUT/instances/NAME.tif, the number of each pixel's object, uint16 or, for more objects, uint32;
-    - numbered: OUT/numbered/NAME.jpg, the objects drawn on the image with their numbers, where there is an image of at
-      most 40 megapixels;
+    - instances: OUT/instances/NAME.tif, the number of each pixel's object, uint16 or, for more objects, uint32; of more
+      than 40 megapixels an OME-TIFF, uint32;
+    - numbered: OUT/numbered/NAME.jpg, the objects drawn on the image with their numbers, where there is an image; see
+      `check_drawable`;
     - geojson: OUT/geojson/NAME.geojson for QuPath; roi: OUT/roi/NAME.zip for ImageJ; coco: OUT/coco.json.
 
     Args:
@@ -181,7 +182,7 @@ def write_extras(
             outlines.write_rois(path, seen.outlines, names)
         elif extra == "instances":
             write_instances(path, seen)
-        elif extra == "numbered" and subject.image and np.prod(seen.size) <= LARGE:
+        elif extra == "numbered" and subject.image:
             with open_image(subject.image) as image:
                 pixels = image.read(slice(0, image.size[0]))
             write_jpeg(path, draw_instances(pixels, seen, names, rules.pixel_size))
@@ -190,7 +191,7 @@ def write_extras(
 def write_instances(path: Path, seen: Seen) -> None:
     """Write a label image of instances: uint16, or uint32 where there are more; a large one as OME-TIFF."""
     assert seen.numbers is not None
-    if seen.numbers.size > LARGE:
+    if has_many_pixels(seen.size):
         write_ome_tiff(path, [seen.numbers], "YX")
         return
     kind = np.uint16 if len(seen.classes) <= 2**16 else np.uint32

@@ -88,6 +88,7 @@ def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rul
 
 def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, **rules) -> None:
     """Raise unless tables and extras of images may, and can, be written into a folder."""
+    from unetpp.analysis.subjects import check_drawable
     from unetpp.analysis.survey import common_paths, own_paths
 
     for module, option, wanted in (
@@ -103,6 +104,8 @@ def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, **rul
     for path in [*common_paths(out, f".{table}", extras).values(), *own]:
         if path.exists() and not overwrite:
             raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")
+    for job in jobs if "numbered" in extras else ():
+        check_drawable(job.image)
 
 
 def class_names_of(model: Path | None) -> tuple[str, ...] | None:
