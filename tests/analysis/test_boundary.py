@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from unetpp.analysis.boundary import boundaries
+from unetpp.analysis.boundary import Boundaries, boundaries
 
 regions = hnp.arrays(bool, (6, 7), elements=st.booleans())
 
@@ -44,6 +44,31 @@ def test_hausdorff_is_symmetric_and_of_everything_the_largest(truth, prediction)
     if truth.any() and prediction.any():
         assert one.hausdorff(100) == max(*one.predicted, *one.true)
         assert one.hausdorff() <= one.hausdorff(100)
+
+
+def percentile(values, percent):
+    """Of sorted values, between two neighbours in proportion."""
+    place = (len(values) - 1) * percent / 100
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (values[high] - values[low]) * (place - low)
+
+
+@given(regions, regions)
+def test_hausdorff_is_the_larger_percentile_of_a_loop(truth, prediction):
+    true, predicted = edge(truth), edge(prediction)
+    for percent in (50, 95):
+        found = boundaries(truth, prediction).hausdorff(percent)
+        if true and predicted:
+            sides = (sorted(nearest(*pair)) for pair in ((true, predicted), (predicted, true)))
+            assert found == pytest.approx(max(percentile(side, percent) for side in sides))
+        else:
+            assert np.isnan(found)
+
+
+def test_of_101_distances_the_95th_percentile_is_the_96th():
+    found = Boundaries(np.arange(101.0)[::-1], np.zeros(7))
+    assert found.hausdorff() == Boundaries(found.true, found.predicted).hausdorff() == 95
 
 
 @pytest.mark.parametrize("shift", [0, 1, 3, 7])

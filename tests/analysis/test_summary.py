@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 from scipy import ndimage
 
-from unetpp.analysis.calibration import expected_calibration_error, reliability
+from unetpp.analysis.boundary import boundaries
+from unetpp.analysis.calibration import BINS, expected_calibration_error, reliability
 from unetpp.analysis.matching import THRESHOLDS, match
 from unetpp.analysis.records import examine
 from unetpp.analysis.scores import confusion, scores
@@ -69,6 +70,36 @@ def test_pooled_figures_are_those_of_a_loop_over_images():
     pixels = [np.concatenate(part) for part in zip(*images, strict=True)]
     error = expected_calibration_error(reliability(*pixels))
     assert found["figures"]["overall_calibration_error"] == pytest.approx(error[0])
+
+
+def test_pooled_boundaries_and_calibration_are_those_of_a_loop_over_images():
+    images = [drawn(k) for k in range(4)]
+    # One image without the last class: it has no distance, and is left out.
+    truth, chances = np.zeros((60, 70), np.uint8), images[0][1].copy()
+    truth[10:30, 10:40] = 1
+    images.append((truth, chances))
+    found = summarize([examine(str(k), *image) for k, image in enumerate(images)], CLASSES)["figures"]
+    for index, name in enumerate(CLASSES):
+        near = np.zeros(4)
+        distances = []
+        for truth, chances in images:
+            lines = boundaries(truth == index, chances.argmax(-1) == index)
+            sides = lines.predicted, lines.true
+            near += [count for side in sides for count in (sum(far <= 2 for far in side), len(side))]
+            if all(map(len, sides)):
+                distances.append(max(np.percentile(side, 95) for side in sides))
+        precision, recall = near[0] / near[1], near[2] / near[3]
+        assert found["boundary_f1"][name] == pytest.approx(2 * precision * recall / (precision + recall))
+        assert found["hausdorff95"][name] == pytest.approx(sum(distances) / len(distances))
+        assert len(distances) == (4 if name == "rod" else 5)
+        chance = np.concatenate([chances[..., index].ravel() for _, chances in images])
+        came = np.concatenate([truth.ravel() == index for truth, _ in images])
+        error = 0.0
+        for k in range(BINS):
+            within = (chance >= k / BINS) & (chance < (k + 1) / BINS)
+            if within.any():
+                error += within.mean() * abs(came[within].mean() - chance[within].mean())
+        assert found["calibration_error"][name] == pytest.approx(error)
 
 
 def test_an_image_alone_scores_as_it_does_among_others():

@@ -151,6 +151,25 @@ def test_names_are_printed_as_they_are(trained, data, tmp_path, capsys):
     assert "[red]scores.html" in capsys.readouterr().out
 
 
+def test_data_without_any_object_has_scores_and_a_page(trained, copy, tmp_path):
+    for mask in (copy / "masks").iterdir():
+        Image.fromarray(0 * pixels(mask)).save(mask)
+    # Nothing is true, and of so many pixels nothing is predicted either.
+    nothing = ["--smallest", 10**6]
+    assert run("evaluate", trained, copy, "--json", tmp_path / "scores.json", *nothing) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    for name in ("blood_cell", "bacteria"):
+        assert scores["objects"][name] == {"true": 0, "predicted": 0}
+        assert scores["figures"]["object_f1"][name] == dict.fromkeys(scores["figures"]["object_f1"][name])
+        assert scores["intervals"]["object_pq"][name]["0.50"] == [None, None]
+        assert scores["classes"][name]["recall"] is None
+        assert scores["classes"][name]["support"] == 0
+    assert run("report", trained, copy, "--out", tmp_path / "page.html", *nothing) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "no blood_cell, and there is none" in page
+    assert "0 objects in 0 images" in page
+
+
 @pytest.mark.parametrize("command", ["evaluate", "report"])
 def test_masks_of_other_classes_are_refused_with_what_can_be_done_about_it(command, trained, copy, capsys):
     mask = first(copy / "masks")
