@@ -164,6 +164,22 @@ def test_the_same_scene_in_another_size_is_a_duplicate(tmp_path):
     assert len(set(groups.values())) == 8
 
 
+def test_images_that_are_mostly_alike_in_being_empty_are_no_duplicates(tmp_path):
+    rng = np.random.default_rng(0)
+    for k in range(20):
+        image = np.zeros((256, 256), np.uint8)
+        for row, column in rng.integers(4, 248, (3, 2)):
+            image[row : row + 4, column : column + 4] = 255
+        write_png(tmp_path / "images" / f"{k}.png", image)
+    for name in ("black", "black_too"):
+        write_png(tmp_path / "images" / f"{name}.png", np.zeros((256, 256), np.uint8))
+    for path in (tmp_path / "images").iterdir():
+        put(tmp_path / "masks", path.name)
+    found = partition(find_samples(tmp_path), duplicate_groups(find_samples(tmp_path)))
+    assert len(found) == 21
+    assert ["black", "black_too"] in found
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real micrographs are not part of the project")
 def test_the_micrographs_that_occur_twice_are_found():
     samples = find_samples(REAL)
@@ -213,6 +229,13 @@ def test_both_sides_show_the_classes_alike():
     np.testing.assert_allclose(shown.mean(0), counts.mean(0), atol=0.06)
 
 
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.75, 0.99])
+def test_neither_side_is_ever_empty(share):
+    samples = [Sample(name, Path("i"), Path("m")) for name in "ab"]
+    train, held = split(samples, np.ones((2, 2)), validation=share)
+    assert len(train) == len(held) == 1
+
+
 def test_one_image_alone_is_refused():
     with pytest.raises(DatasetError, match="cannot be split"):
         split([Sample("a", Path("i"), Path("m"))], np.ones((1, 2)))
@@ -258,6 +281,19 @@ def test_images_of_one_row_value_stay_together_and_so_do_their_duplicates(tmp_pa
             find_groups(samples, f"{table}:{column}")
     with pytest.raises(DatasetError, match="no such table"):
         find_groups(samples, f"{tmp_path / 'nowhere.csv'}:donor")
+
+
+def test_a_table_s_names_may_have_dots_and_its_rows_may_be_empty(tmp_path):
+    samples = drawn_samples(tmp_path, ("a.1", "a.2", "b.png", "c"))
+    table = tmp_path / "slides.csv"
+    table.write_text("name,donor\na.1,x\n,,\n\na.2.png,y\nb.png,x\nc.ome.tif,y\n")
+    assert partition(samples, find_groups(samples, f"{table}:donor")) == [["a.1", "b.png"], ["a.2", "c"]]
+    for row in ("c", "c,", "c, "):
+        table.write_text(f"name,donor\na.1,x\na.2,y\nb.png,x\n{row}\n")
+        with pytest.raises(
+            DatasetError, match="1 images are not in the first column or have no donor, such as c"
+        ):
+            find_groups(samples, f"{table}:donor")
 
 
 @given(

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from unetpp.data.dataset import Sample, parallel
-from unetpp.data.images import read_image
+from unetpp.data.images import IMAGE_SUFFIXES, read_image
 from unetpp.data.resample import resize_image
 from unetpp.errors import DatasetError
 
 # Differing bits, of 256, up to which two images count as the same scene.
 DUPLICATE_BITS = 20
+# And the correlation of their thumbnails above which they do.
+DUPLICATE_CORRELATION = 0.95
 
 
 def find_groups(samples: Sequence[Sample], group_by: str = "") -> list[int]:
@@ -53,36 +55,47 @@ def group_keys(samples: Sequence[Sample], group_by: str) -> list[Hashable]:
 
 
 def keys_of_table(samples: Sequence[Sample], table: Path, column: str) -> list[Hashable]:
-    """The value of a column of a CSV file for each sample."""
+    """The value of a column of a CSV file for each sample; its first column has stems, or names of files."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
-        place = rows[0].index(column)
-        values = {Path(row[0]).with_suffix("").as_posix(): row[place] for row in rows[1:] if row}
-    except (OSError, ValueError, IndexError) as error:
+            first, *rows = csv.reader(file)
+        place = first.index(column)
+    except (OSError, ValueError) as error:
         what = f"the table has no column {column}" if table.is_file() else "there is no such table"
         raise DatasetError(what, where=table, mend="give --group-by FILE.csv:COLUMN") from error
+    filled = {row[0]: row[place].strip() for row in rows if len(row) > place and row[place].strip()}
+    values = {_without_suffix(name): value for name, value in filled.items()} | filled
     missing = [sample.stem for sample in samples if sample.stem not in values]
     if missing:
         raise DatasetError(
-            f"{len(missing)} images are not in the first column, such as {missing[0]}",
+            f"{len(missing)} images are not in the first column or have no {column}, such as {missing[0]}",
             where=table,
             mend="add them",
         )
     return [values[sample.stem] for sample in samples]
 
 
+def _without_suffix(name: str) -> str:
+    path = Path(name)
+    stem = path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path
+    return stem.as_posix().removesuffix(".ome")
+
+
 def duplicate_groups(samples: Sequence[Sample]) -> list[int]:
     """A number for each sample that near-duplicate images share.
 
-    Two images are near-duplicates if the signs of the differences between neighbours in their 16 x 17
-    thumbnails agree but for `DUPLICATE_BITS` of 256.
+    Two images are near-duplicates if their 16 x 17 thumbnails correlate by more than `DUPLICATE_CORRELATION`, and
+    the signs of the differences between neighbours agree but for `DUPLICATE_BITS` of 256. Where images are flat,
+    these signs are alike in all of them.
     """
-    hashes = np.array(parallel(_difference_hash, samples))
+    thumbnails = np.array(parallel(_thumbnail, samples))
+    hashes = (np.diff(thumbnails, axis=2) > 0).reshape(len(samples), -1)
+    pixels = _standard(thumbnails.reshape(len(samples), -1))
     groups = list(range(len(samples)))
     for k in range(1, len(samples)):
-        alike = np.flatnonzero((hashes[:k] != hashes[k]).sum(1) <= DUPLICATE_BITS)
-        for other in {groups[j] for j in alike}:
+        alike = (hashes[:k] != hashes[k]).sum(1) <= DUPLICATE_BITS
+        alike &= pixels[:k] @ pixels[k] > DUPLICATE_CORRELATION
+        for other in {groups[j] for j in np.flatnonzero(alike)}:
             groups = [groups[k] if group == other else group for group in groups]
     return groups
 
@@ -119,8 +132,11 @@ def split(
         seen += len(group)
         if len(held) + len(group) / 2 <= validation * seen:
             held.update(group)
+    smallest = sorted(ordered, key=len)[0]
     if not held:
-        held.update(sorted(ordered, key=len)[0])
+        held.update(smallest)
+    elif len(held) == len(samples):
+        held.difference_update(smallest)
     train = [sample for k, sample in enumerate(samples) if k not in held]
     return sorted(train, key=_stem), sorted((samples[k] for k in held), key=_stem)
 
@@ -175,6 +191,13 @@ def _stem(sample: Sample) -> str:
     return sample.stem
 
 
-def _difference_hash(sample: Sample) -> np.ndarray:
-    thumbnail = resize_image(read_image(sample.image), (16, 17)).mean(-1)
-    return (np.diff(thumbnail, axis=1) > 0).ravel()
+def _thumbnail(sample: Sample) -> np.ndarray:
+    """(16, 17) float32."""
+    return resize_image(read_image(sample.image), (16, 17)).mean(-1)
+
+
+def _standard(rows: np.ndarray) -> np.ndarray:
+    """Rows whose products are correlations; images of one grey alone correlate with one another."""
+    rows = np.pad(rows - rows.mean(1, keepdims=True), ((0, 0), (0, 1)))
+    rows[np.ptp(rows, axis=1) < 1e-3, -1] = 1
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
