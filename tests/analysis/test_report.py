@@ -1,5 +1,6 @@
 """The report holds what was scored, needs nothing but itself, and works in a browser."""
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -15,6 +16,7 @@ from unetpp.analysis.pictures import MISTAKES, draw_pictures, mistakes
 from unetpp.analysis.records import examine
 from unetpp.analysis.report import AT, MOST, Report, chosen, sentences, to_html, write_report
 from unetpp.analysis.summary import summarize
+from unetpp.data.synthetic import draw
 
 CLASSES = ("background", "cell <b>", "rod")
 HISTORY = [
@@ -163,6 +165,16 @@ def test_of_very_many_images_only_the_worst_can_be_looked_at(monkeypatch):
     ]
     assert {str(k) for k in worst} <= set(layers)
     assert len(layers) <= 3
+
+
+def test_300_images_make_a_page_of_30_megabytes_at_most():
+    image, truth = draw(0, (700, 1000))
+    grain = np.random.default_rng(0).integers(0, 30, image.shape, np.uint8)
+    one = made(1)
+    pictures = draw_pictures("it", image // 2 + grain, truth, np.roll(truth, 5, 0))
+    page = to_html(dataclasses.replace(one, records=one.records * 300, pictures=(pictures,) * 300))
+    assert page.count('"disagreement": "data:') == 300
+    assert len(page) < 30e6
 
 
 def test_layers_are_pictures_of_the_image_s_size_that_are_clear_where_nothing_is():

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
+from unetpp.analysis import filaments
+from unetpp.analysis import separate as room
 from unetpp.analysis.filaments import near_pairs
 from unetpp.analysis.separate import separate
 
@@ -46,3 +49,27 @@ def test_a_clump_changes_nothing_about_filaments_elsewhere():
     beside, _ = separate(labels, thin=[1])
     assert np.array_equal(alone[:65], beside[:65])
     assert alone.max() == 3
+
+
+@pytest.mark.parametrize("cost", [0, 10**9], ids=["region by region", "all at a time"])
+@given(seed=st.integers(0, 100), level=st.floats(-0.2, 0.2))
+def test_distances_within_a_mask_are_those_to_the_nearest_pixel_outside(cost, seed, level):
+    rng = np.random.default_rng(seed)
+    mask = ndimage.gaussian_filter(rng.normal(size=(40, 60)), 2) > level
+    expected = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    skeleton = mask & (rng.random(mask.shape) < 0.1)
+    assert np.array_equal(filaments.depths(mask, skeleton), np.where(skeleton, expected, 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "COST", cost)
+        assert np.array_equal(room.depths(mask), expected.astype(np.float32))
+
+
+@given(seed=st.integers(0, 100))
+def test_what_surrounds_a_pixel_is_its_eight_neighbours_and_itself(seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 9, (7, 8))
+    places = np.argwhere(rng.random(image.shape) < 0.5)
+    found = filaments.surroundings(image, places)
+    for (row, column), values in zip(places, found.T, strict=True):
+        near = image[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].ravel()
+        assert sorted(values[values > 0]) == sorted(near[near > 0])

@@ -1,9 +1,9 @@
 """How far predicted boundaries lie from true ones."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial import cKDTree
 
 # Pixels by which a boundary may be off: about what two annotators of the same image differ by.
@@ -58,10 +58,33 @@ def boundaries(truth: np.ndarray, prediction: np.ndarray) -> Boundaries:
         >>> boundaries(line, np.roll(line, 2, 1)).hausdorff()
         2.0
     """
-    true, predicted = (
-        np.argwhere(region & ~ndimage.binary_erosion(region)) for region in (truth, prediction)
-    )
-    return Boundaries(distances(predicted, true), distances(true, predicted))
+    [found] = class_boundaries(truth, prediction, [True])
+    return found
+
+
+def class_boundaries(truth: np.ndarray, prediction: np.ndarray, classes: Iterable) -> list[Boundaries]:
+    """`boundaries` of the region of each of some classes.
+
+    Args:
+        truth: (H, W) labels.
+        prediction: the same, of the same shape.
+        classes: labels.
+    """
+    sides = [edges(truth), edges(prediction)]
+    found = []
+    for label in classes:
+        true, predicted = (places[of == label] for places, of in sides)
+        found.append(Boundaries(distances(predicted, true), distances(true, predicted)))
+    return found
+
+
+def edges(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels with a neighbour over an edge that has another label, or none: (n, 2) places, and (n,) labels."""
+    inner = np.zeros(labels.shape, bool)
+    down, right = labels[1:] == labels[:-1], labels[:, 1:] == labels[:, :-1]
+    inner[1:-1, 1:-1] = down[1:, 1:-1] & down[:-1, 1:-1] & right[1:-1, 1:] & right[1:-1, :-1]
+    places = np.argwhere(~inner)
+    return places, labels[tuple(places.T)]
 
 
 def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:

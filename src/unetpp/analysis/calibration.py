@@ -23,18 +23,20 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         >>> counts[0].sum(0)
         array([2. , 1.7, 1. ])
     """
-    best = probabilities.argmax(-1)
-    top = np.take_along_axis(probabilities, best[..., None], -1)[..., 0]
-    sides = [(top, best == truth)]
-    sides += [(probabilities[..., k], truth == k) for k in range(probabilities.shape[-1])]
+    # A class at a time, in one piece each, is many times faster than a pixel at a time.
+    chances = np.ascontiguousarray(np.moveaxis(probabilities, -1, 0))
+    sides = [(chances.max(0), probabilities.argmax(-1) == truth)]
+    sides += [(chance, truth == k) for k, chance in enumerate(chances)]
     return np.stack([bins(np.ravel(chance), np.ravel(came)) for chance, came in sides])
 
 
 def bins(chance: np.ndarray, came: np.ndarray) -> np.ndarray:
     """(BINS, 3): pixels, the sum of their probabilities, and how many came true."""
-    index = np.clip((chance * BINS).astype(np.intp), 0, BINS - 1)
-    sums = (None, chance, came)
-    return np.stack([np.bincount(index, values, minlength=BINS) for values in sums], 1).astype(np.float64)
+    index = np.minimum(chance * BINS, BINS - 1).astype(np.intp)
+    # Bins of what came true lie behind those of what did not.
+    index += BINS * came
+    pixels, chances = (np.bincount(index, v, 2 * BINS).reshape(2, BINS) for v in (None, chance))
+    return np.stack([pixels.sum(0), chances.sum(0), pixels[1]], 1).astype(np.float64)
 
 
 def expected_calibration_error(counts: np.ndarray) -> np.ndarray:

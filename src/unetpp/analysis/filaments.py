@@ -44,8 +44,9 @@ def follow(mask: np.ndarray) -> np.ndarray:
     Returns:
         (H, W) int32, 0 outside the mask. Parts of a filament on both sides of a gap share their number.
     """
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    pieces, knots = skeleton_pieces(mask, distance)
+    skeleton = skeletonize(mask)
+    distance = depths(mask, skeleton)
+    pieces, knots = skeleton_pieces(mask, skeleton, distance)
     ends = find_ends(pieces, knots, distance)
     parent = np.arange(pieces.max() + 1)
     used: set[int] = set()
@@ -59,14 +60,35 @@ def follow(mask: np.ndarray) -> np.ndarray:
     return parent[grown].astype(np.int32)
 
 
-def skeleton_pieces(mask: np.ndarray, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def depths(mask: np.ndarray, skeleton: np.ndarray) -> np.ndarray:
+    """How far the skeleton's pixels are from the nearest outside the mask, or beyond the image: (H, W), else 0."""
+    padded = np.pad(mask, 1)
+    rim = np.zeros(padded.shape, bool)
+    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        rim[one] |= padded[other]
+        rim[other] |= padded[one]
+    found = np.zeros(mask.shape)
+    found[skeleton] = cKDTree(np.argwhere(rim & ~padded) - 1).query(np.argwhere(skeleton))[0]
+    return found
+
+
+def surroundings(image: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The values of the pixels at places (n, 2), and of their eight neighbours: (9, n); beyond the image 0."""
+    padded = np.pad(image, 1)
+    first = places @ [padded.shape[1], 1]
+    steps = [row * padded.shape[1] + column for row in range(3) for column in range(3)]
+    return padded.ravel()[first + np.array(steps)[:, None]]
+
+
+def skeleton_pieces(
+    mask: np.ndarray, skeleton: np.ndarray, distance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The skeleton cut at its crossings: numbered pieces, and numbered crossings, (H, W) each.
 
     The short bridge between the two forks of a shallow crossing belongs to it; short spurs are left out.
     """
-    skeleton = skeletonize(mask)
-    crowd = ndimage.convolve(skeleton.astype(np.uint8), EIGHT.astype(np.uint8), mode="constant")
-    forks = skeleton & (crowd > 3)
+    forks = skeleton.copy()
+    forks[skeleton] = surroundings(skeleton, np.argwhere(skeleton)).sum(0) > 3
     pieces, _ = ndimage.label(skeleton & ~forks, EIGHT)
     knots, _ = ndimage.label(forks, EIGHT)
     touching = touched_knots(pieces, knots)
@@ -96,33 +118,30 @@ def keep_seen(mask, pieces, skeleton) -> np.ndarray:
 def touched_knots(pieces: np.ndarray, knots: np.ndarray) -> list[set[int]]:
     """The crossings next to each piece."""
     touched: list[set[int]] = [set() for _ in range(pieces.max() + 1)]
-    near = ndimage.grey_dilation(knots, footprint=EIGHT)
-    here = (pieces > 0) & (near > 0)
-    for piece, knot in zip(pieces[here].tolist(), near[here].tolist(), strict=True):
+    near = surroundings(knots, np.argwhere(pieces)).max(0)
+    for piece, knot in zip(pieces[pieces > 0][near > 0].tolist(), near[near > 0].tolist(), strict=True):
         touched[piece].add(knot)
     return touched
 
 
 def find_ends(pieces: np.ndarray, knots: np.ndarray, distance: np.ndarray) -> list[End]:
     """The ends of all pieces."""
-    some = pieces > 0
-    crowd = ndimage.convolve(some.astype(np.uint8), EIGHT.astype(np.uint8), mode="constant")
-    near = ndimage.grey_dilation(knots, footprint=EIGHT)
-    places = np.argwhere(some)
+    places = np.argwhere(pieces)
     if not len(places):
         return []
-    numbers = pieces[some]
+    numbers = pieces[pieces > 0]
+    crowd, near = (surroundings(pieces, places) > 0).sum(0), surroundings(knots, places).max(0)
     tree = cKDTree(places)
     ends = []
-    for row, column in np.argwhere(some & (crowd <= 2)):
-        place, piece = np.array([row, column]), pieces[row, column]
-        reach = REACH + 2 * distance[row, column]
+    for last in np.flatnonzero(crowd <= 2):
+        place, piece = places[last], numbers[last]
+        reach = REACH + 2 * distance[tuple(place)]
         around = [k for k in tree.query_ball_point(place, reach) if numbers[k] == piece]
         width = 2 * distance[tuple(places[around].T)].max()
         away = place - places[around].mean(0)
         norm = np.hypot(*away)
         if norm > 0:
-            ends.append(End(int(piece), place, away / norm, int(near[row, column]), float(width)))
+            ends.append(End(int(piece), place, away / norm, int(near[last]), float(width)))
     return ends
 
 

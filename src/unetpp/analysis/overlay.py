@@ -92,11 +92,15 @@ def shrink_labels(labels: np.ndarray, step: int) -> np.ndarray:
         [[1, 2]]
     """
     labels = np.pad(labels, [(0, -side % step) for side in labels.shape])
-    blocks = labels.reshape(labels.shape[0] // step, step, labels.shape[1] // step, step)
-    result = np.zeros(blocks.shape[::2], labels.dtype)
     found, counts = np.unique(labels[labels > 0], return_counts=True)
+    # The same place of every square: (step², h, w).
+    parts = [labels[row::step, column::step] for row in range(step) for column in range(step)]
+    result = np.zeros(parts[0].shape, labels.dtype)
     for label in found[np.argsort(-counts, kind="stable")]:
-        result[2 * (blocks == label).sum((1, 3)) >= step] = label
+        shown = np.zeros(result.shape, np.int32)
+        for part in parts:
+            shown += part == label
+        result[2 * shown >= step] = label
     return result
 
 

@@ -74,7 +74,7 @@ def draw_layer(labels: np.ndarray, colours: tuple[tuple[int, int, int], ...]) ->
     picture.putpalette([part for colour in (TRANSPARENT, *colours, *colours) for part in colour])
     opacity = bytes([0, *[FILL] * count, *[min(SOLID, 255)] * count])
     file = io.BytesIO()
-    picture.save(file, "PNG", transparency=opacity, optimize=True)
+    picture.save(file, "PNG", transparency=opacity)
     return file.getvalue()
 
 

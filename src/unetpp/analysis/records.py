@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unetpp.analysis.boundary import TOLERANCE, boundaries
+from unetpp.analysis.boundary import TOLERANCE, class_boundaries
 from unetpp.analysis.calibration import reliability
 from unetpp.analysis.matching import Matching, match
 from unetpp.analysis.scores import confusion
@@ -69,12 +69,15 @@ def examine(
     classes = probabilities.shape[-1]
     prediction = probabilities.argmax(-1).astype(np.uint8)
     counts = confusion(truth, prediction, classes)
-    lines = [boundaries(truth == k, prediction == k) for k in range(classes)]
+    lines = class_boundaries(truth, prediction, range(classes))
     rules: dict[str, Any] = {"split": split, "thin": thin, "smallest": smallest}
     found, of = separate(prediction, probabilities=probabilities, **rules)
     true, of_true = (
         separate(truth, **rules) if instances is None else with_classes(instances, truth, smallest)
     )
+    # Where neither has an object there is nothing to count.
+    somewhere = (true > 0) | (found > 0)
+    true, found = true[somewhere], found[somewhere]
     pairs = [(only(true, of_true == k), only(found, of == k)) for k in range(1, classes)]
     return Record(
         name,

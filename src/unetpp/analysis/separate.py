@@ -14,6 +14,8 @@ from unetpp.errors import SettingError
 # Round objects are taken apart where the neck between them is narrower than this share of the narrower one, by more
 # than what the grid of pixels adds or takes.
 NECK, GRID = 0.9, 0.5
+# Distances in one more region by itself take as long as in so many pixels.
+COST = 3_000
 
 
 def separate(
@@ -59,7 +61,7 @@ def separate(
         if not mask.any():
             continue
         # Only where the class is.
-        [box] = ndimage.find_objects(mask.astype(np.uint8))
+        box = box_of(mask)
         mask = mask[box]
         # A network of one channel gives the foreground alone.
         share = (
@@ -67,26 +69,36 @@ def separate(
         )
         found = split_touching(mask, share) if index in split else follow(mask)
         numbers[box][mask] = found[mask] + numbers.max()
-    numbers = in_order(numbers)
-    classes = np.zeros(numbers.max() + 1 if numbers.size else 1, np.uint8)
-    classes[numbers.ravel()] = labels.ravel()
-    wrong = np.bincount(numbers.ravel(), minlength=len(classes)) < smallest
+    shown = numbers > 0
+    inside = in_order(numbers[shown])
+    numbers[shown] = inside
+    classes = np.zeros(inside.max(initial=0) + 1, np.uint8)
+    classes[inside] = labels[shown]
+    wrong = np.bincount(inside, minlength=len(classes)) < smallest
     if drop_border:
         edges = (numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]) if numbers.size else ()
         wrong[np.concatenate([np.unique(edge) for edge in edges] or [np.zeros(0, int)])] = True
     return without(numbers, classes, wrong)
 
 
+def box_of(mask: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns from the first to the last that a mask, (H, W) bool, has any pixel in."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
 def without(numbers: np.ndarray, classes: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Leave out some objects, and close up the ranks."""
     kept = ~wrong
     kept[0] = True
+    if kept.all():
+        return numbers, classes
     renumbered = np.where(kept, np.cumsum(kept) - 1, 0).astype(np.int32)
     return renumbered[numbers], classes[kept]
 
 
 def in_order(numbers: np.ndarray) -> np.ndarray:
-    """Numbers from 1 in the order of their first pixels, row by row; 0 stays."""
+    """Numbers, of any shape, from 1 in the order of their first pixels, row by row; 0 stays."""
     flat = numbers.ravel()
     first = np.full(flat.max(initial=0) + 1, flat.size)
     # Of what is assigned twice the last stays: the first pixel of each number.
@@ -110,7 +122,7 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     Returns:
         (H, W) int32, 0 outside the mask.
     """
-    height = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1].astype(np.float32)
+    height = depths(mask)
     if probability is not None:
         height *= probability
     # Within a rim of zeros: of a flat array nothing is a maximum.
@@ -121,6 +133,20 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     np.maximum.at(peaks, basins[mask], height[mask])
     pairs, saddles = borders(basins, height)
     return join(pairs, saddles, peaks)[basins].astype(np.int32)
+
+
+def depths(mask: np.ndarray) -> np.ndarray:
+    """How far each pixel of a mask is from the nearest outside it, or beyond the image: (H, W) float32, else 0."""
+    regions = label(mask, connectivity=2)
+    boxes = ndimage.find_objects(regions)
+    if sum(COST + mask[box].size for box in boxes) > mask.size:
+        boxes, regions = [np.s_[:, :]], mask
+    found = np.zeros(mask.shape, np.float32)
+    # What is nearest to a region's pixel outside of it is in no other region, for these do not touch.
+    for region, box in enumerate(boxes, start=1):
+        own = regions[box] == region
+        found[box] += ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1].astype(np.float32)
+    return found
 
 
 def borders(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

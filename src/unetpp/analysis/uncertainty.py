@@ -24,8 +24,11 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
     p = np.asarray(probabilities, np.float32)
     if p.shape[-1] == 1:
         p = np.concatenate([1 - p, p], axis=-1)
-    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
-    return np.clip(-(p * logs).sum(-1) / np.float32(np.log(p.shape[-1])), 0, 1)
+    total = np.zeros(p.shape[:-1], np.float32)
+    for chance in np.ascontiguousarray(np.moveaxis(p, -1, 0)):
+        # p log p is 0 at 0, where a number near 0 stands in.
+        total -= chance * np.log(np.maximum(chance, np.finfo(np.float32).tiny))
+    return np.clip(total / np.float32(np.log(p.shape[-1])), 0, 1)
 
 
 def uncertainty(members: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

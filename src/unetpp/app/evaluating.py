@@ -130,13 +130,18 @@ def look_at(
     from unetpp.data.threads import ahead
     from unetpp.inference.evaluate import predictions, to_record
 
-    bundle, predictor = open_models([model], **engine)
+    # Two images at a time keep two cores busier than two cores at one image.
+    bundle, predictor = open_models([model], streams=2, **engine)
     rules.indices(bundle.classes)
+
+    def work(sample):
+        [made] = predictions(predictor, [sample], bundle.classes, instances)
+        return also(made), to_record(made, bundle.classes, rules, tolerance)
+
     found = []
     with counting(errors) as bar:
         task = bar.add_task("evaluating", total=len(samples))
-        made = predictions(predictor, samples, bundle.classes, instances)
-        for result in ahead(lambda p: (also(p), to_record(p, bundle.classes, rules, tolerance)), made):
+        for result in ahead(work, samples):
             found.append(result)
             bar.advance(task)
     return bundle, found
