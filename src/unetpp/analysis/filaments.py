@@ -99,8 +99,11 @@ def skeleton_pieces(
     width = np.array([max((widths[k] for k in around), default=0) for around in touching])
     bridge, spur = (count > 1) & (lengths <= 3 * width), (count == 1) & (lengths <= width)
     bridge[0] = spur[0] = False
-    forks |= bridge[pieces]
-    pieces, _ = ndimage.label((pieces > 0) & ~spur[pieces] & ~forks, EIGHT)
+    own = pieces[skeleton]
+    forks[skeleton] |= bridge[own]
+    kept = np.zeros(mask.shape, bool)
+    kept[skeleton] = (own > 0) & ~spur[own] & ~forks[skeleton]
+    pieces, _ = ndimage.label(kept, EIGHT)
     knots, _ = ndimage.label(forks, EIGHT)
     return keep_seen(mask, pieces, skeleton), knots
 
@@ -108,17 +111,18 @@ def skeleton_pieces(
 def keep_seen(mask, pieces, skeleton) -> np.ndarray:
     """Give each region of the mask that has lost all its pieces its whole skeleton back, as one piece."""
     regions, count = ndimage.label(mask, EIGHT)
+    own, region = pieces[skeleton], regions[skeleton]
     lost = np.ones(count + 1, bool)
-    lost[regions[pieces > 0]] = False
-    lost[0] = False
-    back = np.where(skeleton & lost[regions], regions, 0)
-    return np.where(back, back + pieces.max(), pieces)
+    lost[region[own > 0]] = False
+    found = pieces.copy()
+    found[skeleton] = np.where(lost[region], region + pieces.max(), own)
+    return found
 
 
 def touched_knots(pieces: np.ndarray, knots: np.ndarray) -> list[set[int]]:
     """The crossings next to each piece."""
     touched: list[set[int]] = [set() for _ in range(pieces.max() + 1)]
-    near = surroundings(knots, np.argwhere(pieces)).max(0)
+    near = surroundings(knots, np.argwhere(pieces > 0)).max(0)
     for piece, knot in zip(pieces[pieces > 0][near > 0].tolist(), near[near > 0].tolist(), strict=True):
         touched[piece].add(knot)
     return touched
@@ -126,7 +130,7 @@ def touched_knots(pieces: np.ndarray, knots: np.ndarray) -> list[set[int]]:
 
 def find_ends(pieces: np.ndarray, knots: np.ndarray, distance: np.ndarray) -> list[End]:
     """The ends of all pieces."""
-    places = np.argwhere(pieces)
+    places = np.argwhere(pieces > 0)
     if not len(places):
         return []
     numbers = pieces[pieces > 0]
