@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from unetpp.data.resample import resize_image, resize_labels
 from unetpp.data.symmetry import SYMMETRIES, turn
+from unetpp.training import augment
 from unetpp.training.augment import relight, take, warp
 from unetpp.training.patches import Picture, Sampler, inside
 from unetpp.training.schedule import Budget, learning_rate
@@ -59,6 +60,44 @@ def test_a_mask_goes_exactly_where_its_image_goes(seed, strength):
         share = take((mask == index).astype(np.float32), places, blend=True)
         assert (found[share > 0.999] == index).all()
         assert (found[share < 0.001] != index).all()
+
+
+@pytest.mark.parametrize("alone", ["symmetry", "zoom", "rotation", "bend"])
+@given(seed=st.integers(0, 500))
+def test_each_transform_keeps_masks_exact(alone, seed):
+    """Every pixel is the one of the mask that lies nearest, found here without OpenCV; none is blended."""
+    shares = {"ZOOM": 1.0, "TURNED": 0.0, "BENT": 0.0}
+    shares |= {"symmetry": {}, "zoom": {"ZOOM": 1.33}, "rotation": {"TURNED": 1.0}, "bend": {"BENT": 1.0}}[
+        alone
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in shares.items():
+            patch.setattr(augment, name, value)
+        moved = warp(32, np.random.default_rng(seed))
+    mask = np.random.default_rng(seed).choice([0, 7, 200], (96, 96)).astype(np.uint8)
+    places = moved + 47.5
+    found = take(mask, places, blend=False)
+    nearest = np.rint(places).astype(int)
+    # OpenCV counts places in 32nds of a pixel, so that halves may go either way.
+    clear = (np.abs(places - np.floor(places) - 0.5) > 1 / 16).all(0)
+    np.testing.assert_array_equal(found[clear], mask[tuple(nearest)][clear])
+    assert np.isin(found, [0, 7, 200]).all()
+    assert clear.any()
+    assert is_only(alone, moved)
+
+
+def is_only(transform, places):
+    """Whether places of a crop's pixels, (2, n, n), are moved by nothing but one transform."""
+    down, right = places[:, -1, 0] - places[:, 0, 0], places[:, 0, -1] - places[:, 0, 0]
+    lengths = np.hypot(*down) / 31, np.hypot(*right) / 31
+    straight = np.abs(np.diff(places, 2, axis=1)).max() < 1e-9
+    along_axes = min(abs(down)) < 1e-9
+    return {
+        "symmetry": straight and along_axes and np.allclose(lengths, 1),
+        "zoom": straight and along_axes and np.ptp(lengths) < 1e-9 and not np.allclose(lengths, 1),
+        "rotation": straight and not along_axes and np.allclose(lengths, 1) and abs(down @ right) < 1e-9,
+        "bend": not straight,
+    }[transform]
 
 
 def test_a_picture_is_drawn_as_often_as_its_pixels_are_many():
