@@ -2,12 +2,17 @@
 
 import csv
 import json
+import re
+import shlex
 import shutil
 import time
 
+import numpy as np
+import pytest
 from commands import FAST, refuses, run
 
 from unetpp.bundle import DESCRIPTION
+from unetpp.training import fit
 
 
 def test_a_run_leaves_model_history_split_events_and_pictures(trained):
@@ -69,19 +74,86 @@ def test_a_learning_rate_is_found(data, capsys):
     assert run("lr-find", data, *FAST) == 0
     shown = capsys.readouterr().out
     rate = float(shown.split("--learning-rate")[1].split()[0].rstrip(":"))
-    assert 1e-6 <= rate <= 1
+    table = np.array(re.findall(r"(\d\.\de[-+]\d\d)\W+(\d+\.\d{3})\b", shown), float)
+    assert len(table) >= 3
+    assert table[0, 0] < rate < 1
+    # From the row before that rate to the row behind it, the loss falls.
+    behind = np.searchsorted(table[:, 0], rate)
+    assert table[min(behind, len(table) - 1), 1] < table[behind - 1, 1]
 
 
-def test_a_cross_validation_runs_every_fold_and_goes_on(data, tmp_path, capsys):
-    out = tmp_path / "cv"
-    assert run("train", data, "--out", out, *FAST, "--folds", 2) == 0
-    assert all(f"fold {k}" in capsys.readouterr().out for k in [1])
+def test_a_plan_of_folds_runs_every_fold(data, tmp_path, capsys):
+    plan, out = tmp_path / "plan.json", tmp_path / "cv"
+    assert run("plan", data, "--out", plan, *FAST, "--folds", 2) == 0
+    assert run("train", data, "--out", out, "--plan", plan) == 0
+    shown = capsys.readouterr().out
+    assert all(f"fold {k} of 2" in shown for k in (1, 2))
     held = [json.loads((out / f"fold_{k}" / "split.json").read_text())["validation"] for k in (1, 2)]
     assert len(held[0]) + len(held[1]) == 5
-    shutil.rmtree(out / "fold_2")
-    assert run("train", data, "--out", out, *FAST, "--folds", 2, "--resume") == 0
-    assert (out / "fold_2" / "model").is_dir()
     refuses(capsys, "train", data, "--out", tmp_path / "x", *FAST, "--folds", 2, "--fold", 3, saying="--fold")
+
+
+def options_of(folder):
+    return json.loads((folder / "plan.json").read_text())["options"]
+
+
+def test_a_plan_by_budget_or_epochs_is_followed_and_either_replaces_both(data, tmp_path, capsys):
+    timed, counted = tmp_path / "timed.json", tmp_path / "counted.json"
+    assert run("plan", data, "--out", timed, *FAST[2:], "--budget", "12s", "--classes", "dark,cell,rod") == 0
+    assert run("plan", data, "--out", counted, *FAST) == 0
+    assert run("train", data, "--out", tmp_path / "a", "--plan", timed) == 0
+    assert (options_of(tmp_path / "a")["budget"], options_of(tmp_path / "a")["epochs"]) == (12, 0)
+    assert json.loads((tmp_path / "a" / "plan.json").read_text())["classes"] == ["dark", "cell", "rod"]
+    for file, given, expected in ((timed, ("--epochs", 1), (None, 1)), (counted, ("--budget", "1s"), (1, 0))):
+        out = tmp_path / f"{file.stem}_other.json"
+        assert run("plan", data, "--out", out, "--plan", file, *given) == 0
+        options = json.loads(out.read_text())["options"]
+        assert (options["budget"], options["epochs"]) == expected
+    # A run by budget may go on by epochs; what it is by then is kept.
+    assert run("train", data, "--out", tmp_path / "a", "--resume", "--epochs", 1) == 0
+    assert (options_of(tmp_path / "a")["budget"], options_of(tmp_path / "a")["epochs"]) == (None, 1)
+    both = ("--budget", "9s", "--epochs", 2)
+    refuses(capsys, "plan", data, *both, saying="exclude each other")
+    refuses(capsys, "train", data, "--out", tmp_path / "a", "--resume", *both, saying="exclude each other")
+
+
+def test_an_interrupted_cross_validation_names_the_command_that_runs_all_folds(data, tmp_path, capsys):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "cross validation"
+    given = [*FAST, "--folds", 2, "--classes", "a,b,c", "--deep-supervision", "--focus", 0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "train", interrupt)
+        assert run("train", data, "--out", out, *given, "--images", data / "images") == 130
+    printed = capsys.readouterr().out
+    words = shlex.split(printed.split("go on with:")[1].splitlines()[0])
+    assert words[:2] == ["unetpp", "train"]
+    assert run(*words[1:]) == 0
+    first, second = (options_of(out / f"fold_{k}") for k in (1, 2))
+    assert {name for name in first if first[name] != second[name]} == {"fold"}
+    assert (second["focus"], second["deep_supervision"], second["filters"]) == (0, True, [2, 4])
+    assert (out / "fold_2" / "model").is_dir()
+
+
+def test_the_model_to_start_from_is_never_replaced(trained, data, tmp_path, capsys):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    for start in (copy, copy / "model"):
+        given = ("--out", copy, "--from", start, "--overwrite", "--epochs", 1)
+        refuses(capsys, "train", data, *given, saying="lies in the run that --overwrite replaces")
+    assert (copy / "model" / DESCRIPTION).is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "saying"),
+    [
+        (("--group-by", "(?:slide"), "--group-by cannot be"),
+        (("--seed", -1), "--seed cannot be -1"),
+        (("--learning-rate", "nan"), "--learning-rate cannot be nan"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_a_line(data, capsys, given, saying):
+    refuses(capsys, "plan", data, *given, saying=saying)
 
 
 def test_a_run_starts_from_a_model(trained, data, tmp_path, capsys):

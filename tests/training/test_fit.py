@@ -9,7 +9,7 @@ from unetpp.data.dataset import find_samples
 from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import BundleError
 from unetpp.training import fit
-from unetpp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
+from unetpp.training.checkpoints import Progress, is_finite, load_checkpoint, save_checkpoint
 from unetpp.training.options import Options
 from unetpp.training.plan import make_plan
 from unetpp.training.planfile import load_plan, save_plan
@@ -99,6 +99,16 @@ def small_model():
     return model
 
 
+def test_all_that_a_checkpoint_keeps_must_be_numbers():
+    model, average = small_model(), [np.ones(2)]
+    assert is_finite(model, Progress(average=average))
+    assert not is_finite(model, Progress(average=[np.array([1, np.inf])]))
+    for find in (lambda model: model.trainable_variables[0], lambda model: model.optimizer.learning_rate):
+        model = small_model()
+        find(model).assign(find(model) * np.nan)
+        assert not is_finite(model, Progress(average=average))
+
+
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     for epoch in (1, 2, 3):
         save_checkpoint(tmp_path, small_model(), Progress(epoch=epoch, average=[np.ones(2)]))
@@ -109,3 +119,20 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     with pytest.raises(BundleError, match="no checkpoint can be read"):
         load_checkpoint(tmp_path, small_model())
     assert load_checkpoint(tmp_path / "nowhere", small_model()) is None
+
+
+def test_checkpoints_are_told_apart_by_number(tmp_path):
+    for epoch in (9998, 9999, 10000, 10001):
+        save_checkpoint(tmp_path, small_model(), Progress(epoch=epoch, average=[np.ones(2)]))
+    assert {path.stem for path in tmp_path.iterdir()} == {"epoch-10000", "epoch-10001"}
+    assert load_checkpoint(tmp_path, small_model()).epoch == 10001
+
+
+def test_what_a_kill_left_of_a_write_is_swept_away(tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for path in (folder / ".0123abcd-epoch-0001.npz", tmp_path / ".89ef4567-history.csv", tmp_path / ".mine"):
+        path.write_bytes(b"half")
+    save_checkpoint(folder, small_model(), Progress(epoch=1))
+    assert {path.name for path in folder.iterdir()} == {"epoch-0001.npz", "epoch-0001.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", ".mine"}

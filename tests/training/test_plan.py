@@ -11,11 +11,13 @@ from unetpp.data.dataset import find_samples
 from unetpp.data.images import write_png
 from unetpp.data.normalization import Normalization
 from unetpp.data.synthetic import CLASSES, write_dataset
-from unetpp.errors import SettingError
+from unetpp.errors import DatasetError, SettingError
 from unetpp.training import plan as planning
-from unetpp.training.options import Options
-from unetpp.training.plan import check_channels, make_plan, rows
-from unetpp.training.planfile import read_options, write_plan
+from unetpp.training.options import THREADS, Options
+from unetpp.training.plan import make_plan
+from unetpp.training.planfile import load_plan, read_choices, save_plan, write_plan
+from unetpp.training.start import check_channels
+from unetpp.training.table import rows
 
 
 def discs(folder, sizes, radius):
@@ -62,48 +64,155 @@ def test_small_images_keep_their_size_and_crops_fit_them(tmp_path):
     assert "as large as the images" in shown["crops"][1]
 
 
-def test_a_batch_is_made_to_fit_the_memory(tmp_path, monkeypatch):
-    write_dataset(tmp_path, 4, size=(256, 256))
-    samples = find_samples(tmp_path)
-    wide, _ = decided(samples)
-    assert wide.batch == planning.BATCH
-    one = planning.step_memory(Options(patch=256, batch=1))
-    free = type("Memory", (), {"available": 2 * 3.5 * one})()
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
-    options, shown = decided(samples)
-    assert options.batch == 3
-    assert "memory" in shown["batch"][1]
-
-
-def test_every_row_has_a_value_and_what_is_given_is_kept(tmp_path):
+def test_every_row_says_what_and_why_and_what_is_given_is_kept(tmp_path):
     write_dataset(tmp_path, 4, size=(128, 128))
-    given = {"long_side": 96, "patch": 64, "batch": 2, "learning_rate": 0.5, "epochs": 3, "focus": 0.25}
-    options, shown = decided(find_samples(tmp_path), **given)
+    samples = find_samples(tmp_path)
+    given = {
+        "network": "UNet",
+        "long_side": 96,
+        "normalization": "image",
+        "patch": 64,
+        "batch": 2,
+        "focus": 0.25,
+        "augmentation": 0.5,
+        "loss": "dice",
+        "class_weights": "balanced",
+        "learning_rate": 0.5,
+        "epochs": 3,
+        "devices": 2,
+        "workers": 3,
+        "precision": "float32",
+    }
+    options, shown = decided(samples, **given)
     assert {name: getattr(options, name) for name in given} == given
-    assert all(value for value, _ in shown.values())
-    assert all(shown[name][1] == "as given" for name in ("size", "crops", "batch", "learning rate", "length"))
+    _, usual = decided(samples)
+    assert list(usual) == list(shown)
+    for row in (usual, shown):
+        assert all(value and why for value, why in row.values())
+    as_given = {name for name, (_, why) in shown.items() if why == "as given"}
+    assert as_given == set(shown) - {"classes", "images", "channels"}
+    assert not any(why == "as given" for _, why in usual.values())
+    assert usual["workers"] == (f"{THREADS} threads draw crops", usual["workers"][1])
+
+
+def edited(path, **changes):
+    """A plan.json with other rows."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return path
 
 
 def test_a_plan_may_be_edited_and_followed(tmp_path):
     write_dataset(tmp_path, 4, size=(64, 64))
     plan = make_plan(find_samples(tmp_path), Options(class_weights=(1.0, 2.0, 3.0)), CLASSES)
-    write_plan(plan, tmp_path / "plan.json")
-    assert Options(**read_options(tmp_path / "plan.json")) == plan.options
-    content = json.loads((tmp_path / "plan.json").read_text())
-    content["options"]["batch"] = 5
-    (tmp_path / "plan.json").write_text(json.dumps(content))
-    assert read_options(tmp_path / "plan.json")["batch"] == 5
-    content["options"]["bacth"] = 5
-    (tmp_path / "plan.json").write_text(json.dumps(content))
-    with pytest.raises(SettingError, match="no option bacth"):
-        read_options(tmp_path / "plan.json")
+    path = tmp_path / "plan.json"
+    write_plan(plan, path)
+    options, classes = read_choices(path)
+    assert Options(**options) == plan.options
+    assert classes == tuple(CLASSES)
+    options = json.loads(path.read_text())["options"]
+    found, classes = read_choices(edited(path, options={**options, "batch": 5}, classes=["a", "b, c", "d"]))
+    assert found["batch"] == 5
+    assert classes == ("a", "b, c", "d")
+
+
+@pytest.mark.parametrize(
+    ("row", "value", "saying"),
+    [
+        ("options", {"bacth": 5}, "there is no option bacth"),
+        ("options", {"batch": "8"}, "--batch cannot be '8'"),
+        ("options", {"filters": 8}, "--filters cannot be 8"),
+        ("options", {"filters": ["a", "b"]}, "--filters cannot be"),
+        ("options", {"budget": True}, "--budget cannot be True"),
+        ("options", {"deep_supervision": 1}, "--deep-supervision cannot be 1"),
+        ("options", [1], "this is no plan"),
+        ("classes", "background", "classes cannot be"),
+        (
+            "normalization",
+            {"mean": [0], "std": [1], "per_image": False},
+            "measured anew, and cannot be edited",
+        ),
+        ("scaling", None, "measured anew"),
+        ("class_weights", [1, 2, 3], "measured anew"),
+    ],
+)
+def test_an_edit_that_cannot_be_followed_is_refused(row, value, saying, tmp_path):
+    write_dataset(tmp_path, 4, size=(64, 64))
+    write_plan(make_plan(find_samples(tmp_path), Options(), CLASSES), tmp_path / "plan.json")
+    with pytest.raises(SettingError, match=saying) as refusal:
+        read_choices(edited(tmp_path / "plan.json", **{row: value}))
+    assert refusal.value.where == tmp_path / "plan.json"
+
+
+def test_a_file_that_is_no_plan_is_refused(tmp_path):
     with pytest.raises(SettingError, match="no plan"):
-        read_options(tmp_path / "nowhere.json")
+        read_choices(tmp_path / "nowhere.json")
+
+
+def test_a_plan_says_how_long_by_one_of_budget_and_epochs(tmp_path):
+    write_dataset(tmp_path, 4, size=(64, 64))
+    lengths = [decided(find_samples(tmp_path), **given) for given in ({"budget": 20.0}, {"epochs": 3}, {})]
+    assert [(o.budget, o.epochs) for o, _ in lengths] == [(20.0, 0), (None, 3), (None, planning.EPOCHS)]
+    assert [shown["length"][1][:9] for _, shown in lengths] == ["as given", "as given", "the usual"]
+
+
+def test_the_precision_is_decided_so_that_a_run_keeps_it_elsewhere(tmp_path, monkeypatch):
+    write_dataset(tmp_path, 4, size=(64, 64))
+    for name, says in (("mixed_bfloat16", "has arithmetic"), ("float32", "has no")):
+        monkeypatch.setattr(planning, "fastest_precision", lambda name=name: name)
+        options, shown = decided(find_samples(tmp_path))
+        assert options.precision == shown["precision"][0] == name
+        assert says in shown["precision"][1]
+    assert decided(find_samples(tmp_path), precision="mixed_bfloat16")[1]["precision"][1] == "as given"
+
+
+@pytest.mark.parametrize(
+    ("free", "devices", "batch", "why"),
+    [
+        (99, 1, 8, "the usual"),
+        (99, 3, 6, "the usual, as many on each device"),
+        (3.5, 1, 3, "all that the memory holds"),
+        (3.5, 2, 2, "one a device"),
+    ],
+)
+def test_a_batch_says_what_bounds_it(tmp_path, monkeypatch, free, devices, batch, why):
+    write_dataset(tmp_path, 4, size=(64, 64))
+    one = planning.step_memory(Options(patch=64, batch=1))
+    memory = type("Memory", (), {"available": 2 * free * one})()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    options, shown = decided(find_samples(tmp_path), devices=devices)
+    assert (options.batch, shown["batch"][1]) == (batch, why)
+
+
+def test_images_too_long_to_draw_crops_from_are_refused_before_training(tmp_path):
+    rng = np.random.default_rng(0)
+    for k, width in enumerate((32_767, 64, 64)):
+        for folder, values in (("images", 256), ("masks", 2)):
+            pixels = rng.integers(0, values, (16, width), np.uint8)
+            write_png(tmp_path / folder / f"{k}.png", pixels)
+    samples = find_samples(tmp_path)
+    with pytest.raises(DatasetError, match="32767 x 16 pixels at working size"):
+        make_plan(samples, Options(long_side=0, filters=(2, 4)))
+    assert make_plan(samples, Options(long_side=2048, filters=(2, 4))).scaling.long_side == 2048
+
+
+def test_a_plan_without_what_newer_ones_have_is_read(tmp_path):
+    write_dataset(tmp_path, 4, size=(64, 64))
+    plan = make_plan(find_samples(tmp_path), Options(), CLASSES)
+    save_plan(plan, tmp_path)
+    content = json.loads((tmp_path / "plan.json").read_text())
+    del content["measured"], content["settings"], content["options"]["workers"]
+    content["options"] |= {"fold": 1, "precision": "auto", "budget": 20.0, "epochs": 60}
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    old = load_plan(tmp_path)
+    assert old.normalization == plan.normalization
+    assert (old.options.workers, old.options.precision, old.settings) == (0, "auto", {})
+    assert "fold" not in read_choices(tmp_path / "plan.json")[0]
 
 
 def test_a_fold_is_held_out(tmp_path):
     write_dataset(tmp_path, 9, size=(64, 64))
     samples = find_samples(tmp_path)
+    assert "fold 2 of 3" in decided(samples, folds=3, fold=2)[1]["images"][1]
     held = [make_plan(samples, Options(folds=3, fold=k), CLASSES).validation for k in (1, 2, 3)]
     assert sorted(sample.stem for side in held for sample in side) == [sample.stem for sample in samples]
 
@@ -116,6 +225,12 @@ def test_a_fold_is_held_out(tmp_path):
         ({"focus": 1.5}, "focus"),
         ({"augmentation": -1}, "augmentation"),
         ({"group_by": "("}, "group-by"),
+        ({"group_by": "(?:slide"}, "group-by"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**32}, "seed"),
+        ({"learning_rate": float("nan")}, "learning-rate"),
+        ({"batch": 2.0}, "batch"),
+        ({"workers": -1}, "workers"),
         ({"patch": 100}, "patch"),
         ({"accumulate": 0}, "accumulate"),
         ({"weight_decay": -1}, "weight-decay"),

@@ -10,6 +10,8 @@ from click.core import ParameterSource
 
 from unetpp.errors import SettingError
 
+# How long a run is, by either of them.
+LENGTH = {"budget", "epochs"}
 EXISTING = click.Path(path_type=Path)
 
 
@@ -186,6 +188,7 @@ def training_options(command):
         click.option("--patch", type=click.IntRange(1), help="Pixels of a crop's side."),
         click.option("--batch", type=click.IntRange(1), help="Crops a step."),
         click.option("--accumulate", type=click.IntRange(1), help="Steps a change of weights.  [default: 1]"),
+        click.option("--workers", type=click.IntRange(1), help="Threads that draw crops."),
         click.option("--devices", type=click.IntRange(1), help="How many share a batch; needs JAX."),
         click.option("--low-memory", is_flag=True, default=None, help="Compute twice instead of keeping."),
         click.option("--focus", type=float, help="Share of crops on a class.  [default: 0.67]"),
@@ -222,14 +225,19 @@ def training_options(command):
         names = {name for name in values if name in Options.__dataclass_fields__}
         chosen = {name: value for name in names if (value := values.pop(name)) is not None}
         if plan_file:
-            from unetpp.training.planfile import read_options
+            from unetpp.training.planfile import read_choices
 
-            chosen = {**read_options(plan_file), **chosen}
+            planned, classes = read_choices(plan_file)
+            # Either of the two replaces both.
+            if LENGTH & set(chosen):
+                planned = {name: value for name, value in planned.items() if name not in LENGTH}
+            chosen = {**planned, **chosen}
+            values["classes"] = values["classes"] or classes
         return command(*arguments, chosen=chosen, **values)
 
     return with_options(gathered, options)
 
 
-def class_names(text: str | None) -> tuple[str, ...] | None:
-    """Names separated by commas."""
-    return tuple(name.strip() for name in text.split(",")) if text else None
+def class_names(names: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Names separated by commas, or those of a plan."""
+    return tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else names

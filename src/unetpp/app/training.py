@@ -1,10 +1,12 @@
 """What the commands about training do, with a terminal to show it on."""
 
+import shlex
 import shutil
 import time
 from functools import partial
 from pathlib import Path
 
+from unetpp.app.options import LENGTH
 from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
 from unetpp.app.run import console, errors, import_training
 from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
@@ -12,16 +14,25 @@ from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
 # What a run leaves in its folder; nothing else there is ever removed.
 RUN_FILES = ("model", "plan.json", "split.json", "history.csv", "events", "checkpoints", "validation")
 # What may be decided anew when a run is resumed.
-MAY_CHANGE = {"budget", "epochs", "devices"}
+MAY_CHANGE = {"budget", "epochs", "devices", "workers"}
 
 
 def start_run(
-    data: Path, run: Path, chosen: dict, *, names, places, resume, overwrite, started, trackers=(), job=None
+    data: Path,
+    run: Path,
+    chosen: dict,
+    *,
+    names,
+    places,
+    resume,
+    overwrite,
+    started,
+    trackers=(),
+    job=None,
+    again="",
 ) -> None:
-    """Plan and train, or go on with a run."""
-    budget_seconds = chosen.get("budget")
-    if budget_seconds and chosen.get("epochs"):
-        raise SettingError("--budget and --epochs exclude each other", mend="give one of them")
+    """Plan and train, or go on with a run; `again` is the command that goes on when it is interrupted."""
+    check_length(chosen)
     if chosen.get("devices", 1) > 1:
         import_training(several=True).devices.find(chosen["devices"])
     plan_anew = partial(new_plan, data, run, chosen, names, places, overwrite)
@@ -41,9 +52,9 @@ def start_run(
         with TrainingProgress(console, plan.options.batch) as report:
             bundle = fit.train(plan, run, budget, report=report, resume=resume, trackers=trackers)
     except KeyboardInterrupt:
-        console.print(
-            f"go on with: unetpp train {data} --out {run} --resume", highlight=False, soft_wrap=True
-        )
+        again = again or command(data, run)
+        again += "".join(f" --tracker {name}" for name in trackers) + (f" --job {job}" if job else "")
+        console.print(f"go on with: {again}", highlight=False, markup=False, soft_wrap=True)
         raise
     best = bundle.origin["validation_at_working_size"]
     console.print(
@@ -56,6 +67,33 @@ def start_run(
         f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - started)}"
     )
     console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False)
+
+
+def check_length(chosen: dict) -> None:
+    """Raise unless a run is as long as one of budget and epochs say."""
+    if chosen.get("budget") and chosen.get("epochs"):
+        raise SettingError("--budget and --epochs exclude each other", mend="give one of them")
+
+
+def command(data: Path, run: Path, chosen: dict | None = None, *, names=None, places=None) -> str:
+    """The command that goes on with a run, and with options for what of it has not begun."""
+    from unetpp.training.options import Options
+
+    usual = vars(Options())
+    values = {name: value for name, value in (chosen or {}).items() if value != usual[name]}
+    if "budget" in values:
+        values["budget"] = f"{values['budget']:.0f}s"
+    if "start" in values:
+        values["from"] = values.pop("start")
+    words = ["unetpp", "train", data, "--out", run, "--resume"]
+    for name, value in {**values, "classes": names, **(places or {})}.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [_text(value)])]
+    return shlex.join(map(str, words))
+
+
+def _text(value) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def join_job(job: str, chosen: dict) -> dict:
@@ -87,13 +125,28 @@ def job_plan(run: Path, plan_anew):
     return plan or load_plan(run)
 
 
+def check_start(start: str | None, run: Path) -> None:
+    """Raise if the model to start from lies where a run is to be replaced."""
+    from unetpp.bundle import find_bundle
+
+    if start and find_bundle(Path(start)).resolve().is_relative_to(run.resolve()):
+        raise SettingError(
+            "the model to start from lies in the run that --overwrite replaces",
+            where=start,
+            mend="choose another --out",
+        )
+
+
 def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> None:
     """A run; or of a cross-validation all folds, each in a folder of its own, and their scores."""
     if options["job"]:
         chosen = join_job(options["job"], chosen)
-    if "folds" not in chosen or "fold" in chosen:
+    if options["overwrite"]:
+        check_start(chosen.get("start"), run)
+    if not chosen.get("folds") or chosen.get("fold"):
         start_run(data, run, chosen, started=started, **options)
         return
+    again = command(data, run, chosen, names=options["names"], places=options["places"])
     from unetpp.app.show import comparison
     from unetpp.bundle import read_bundle
 
@@ -105,7 +158,13 @@ def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> No
         resume = options["resume"] and (folder / "plan.json").exists()
         fixed = {} if resume else {"fold": fold}
         given = {k: v for k, v in chosen.items() if k in MAY_CHANGE} if resume else chosen
-        start_run(data, folder, given | fixed, started=time.monotonic(), **{**options, "resume": resume})
+        start_run(
+            data,
+            folder,
+            given | fixed,
+            started=time.monotonic(),
+            **{**options, "resume": resume, "again": again},
+        )
         scores[f"fold {fold}"] = read_bundle(folder).origin["validation_at_working_size"]
     console.print(comparison(scores))
 
@@ -131,6 +190,7 @@ def decide(data: Path, chosen: dict, names, places):
     from unetpp.training.options import Options
     from unetpp.training.plan import make_plan
 
+    check_length(chosen)
     return make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
 
 
@@ -157,7 +217,7 @@ def resumed_plan(run, chosen):
     """The plan of a run that is there already; only its length and devices may be changed."""
     from dataclasses import replace
 
-    from unetpp.training.planfile import load_plan
+    from unetpp.training.planfile import load_plan, write_plan
 
     fixed = sorted(set(chosen) - MAY_CHANGE)
     if fixed:
@@ -166,12 +226,17 @@ def resumed_plan(run, chosen):
             f"--{option} cannot change when a run is resumed", mend="leave it out, or start anew"
         )
     plan = load_plan(run)
-    return replace(plan, options=replace(plan.options, **chosen))
+    if LENGTH & set(chosen):
+        chosen = {"budget": None, "epochs": 0, **chosen}
+    changed = replace(plan, options=replace(plan.options, **chosen))
+    if changed != plan:
+        write_plan(changed, run / "plan.json")
+    return changed
 
 
 def show_plan(plan) -> None:
     """What the run is decided by, and why."""
-    from unetpp.training.plan import rows
+    from unetpp.training.table import rows
 
     console.print(settings_table(rows(plan)))
     if plan.classes[-1].startswith("class_"):

@@ -1,17 +1,14 @@
 """Crops, batch after batch, drawn while the network works."""
 
-import os
-
 import keras
 import numpy as np
 
 from unetpp.training.checkpoints import Progress
-from unetpp.training.options import Options
+from unetpp.training.options import THREADS, Options
 from unetpp.training.patches import Sampler
 
-# Threads that draw crops, and the batches that are ready or drawn.
-THREADS = max(2, (os.cpu_count() or 1) // 2)
-AHEAD = THREADS + 2
+# Batches that are ready, beside those that are being drawn.
+READY = 2
 
 
 class Batches(keras.utils.PyDataset):
@@ -31,7 +28,8 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(self, sampler: Sampler, options: Options, steps: int, *, share: tuple[int, int] = (0, 1)):
         # Keras' threads draw ahead. Without them TensorFlow would, whose iterators take many seconds to let go of.
-        super().__init__(workers=THREADS, max_queue_size=AHEAD)
+        workers = options.workers or THREADS
+        super().__init__(workers=workers, max_queue_size=workers + READY)
         each = options.batch // share[1]
         self.own = range(share[0] * each, (share[0] + 1) * each)
         self.sampler, self.options, self.steps, self.first = sampler, options, steps, 0

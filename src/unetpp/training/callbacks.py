@@ -14,7 +14,7 @@ from unetpp import __version__
 from unetpp.bundle import Bundle, save_bundle
 from unetpp.data.images import atomic_path
 from unetpp.training.average import Average
-from unetpp.training.checkpoints import Progress, save_checkpoint
+from unetpp.training.checkpoints import Progress, is_finite, save_checkpoint
 from unetpp.training.devices import agree, alone, place
 from unetpp.training.patches import Picture
 from unetpp.training.plan import Plan
@@ -48,7 +48,7 @@ class Follow(keras.callbacks.Callback):
         stop: whether someone asked to stop.
 
     Attributes:
-        diverged: whether the loss is not a number; the run stops then, too.
+        diverged: whether the loss, or a weight, is not a number; the run stops then, too.
     """
 
     def __init__(self, budget: Budget, peak: float, report: Report, stop: Callable[[], bool]):
@@ -102,7 +102,9 @@ class Validate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Validate and save, unless the weights are not numbers."""
+        self.follow.diverged = self.follow.diverged or not is_finite(self.model, self.progress)
         if self.follow.diverged:
+            self.model.stop_training = True
             return
         begun, logs = time.monotonic(), {} if logs is None else logs
         progress, first = self.progress, place()[0] == 0

@@ -61,9 +61,18 @@ def save_checkpoint(folder: Path, model, progress: Progress) -> None:
     content["sha256"] = checksum(stem.with_suffix(".npz"))
     with atomic_path(stem.with_suffix(".json"), durable=True) as path:
         path.write_text(json.dumps(content), encoding="utf-8")
-    for old in sorted(folder.glob("epoch-*.json"))[:-KEEP]:
+    for old in newest_first(folder)[KEEP:]:
         for suffix in (".json", ".npz"):
             old.with_suffix(suffix).unlink(missing_ok=True)
+    # What a kill left half written, here and of the history.
+    for left in (*folder.glob(".????????-epoch-*"), *folder.parent.glob(".????????-history.csv")):
+        left.unlink(missing_ok=True)
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """The descriptions of a run's checkpoints."""
+    found = [path for path in folder.glob("epoch-*.json") if path.stem.removeprefix("epoch-").isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem.removeprefix("epoch-")), reverse=True)
 
 
 def load_checkpoint(folder: Path, model) -> Progress | None:
@@ -72,8 +81,8 @@ def load_checkpoint(folder: Path, model) -> Progress | None:
     Raises:
         BundleError: if checkpoints are there and none can be read.
     """
-    stems = sorted(folder.glob("epoch-*.json"), reverse=True)
-    for path in stems:
+    paths = newest_first(folder)
+    for path in paths:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content.pop("sha256") != checksum(path.with_suffix(".npz")):
@@ -89,7 +98,7 @@ def load_checkpoint(folder: Path, model) -> Progress | None:
             continue
         progress.average = values["average"]
         return progress
-    if stems:
+    if paths:
         raise BundleError("no checkpoint can be read", where=folder, mend="start anew with --overwrite")
     return None
 
@@ -98,3 +107,9 @@ def variables(model) -> list:
     """All that a compiled model learns by, the random generators of its dropout among them."""
     model.optimizer.build(model.trainable_variables)
     return [*model.variables, *model.optimizer.variables]
+
+
+def is_finite(model, progress: Progress) -> bool:
+    """Whether all that a checkpoint would keep are numbers."""
+    kept = [*arrays(variables(model)), *progress.average]
+    return all(np.isfinite(array).all() for array in kept)

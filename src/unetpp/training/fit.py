@@ -27,17 +27,17 @@ from unetpp.analysis.legend import panel
 from unetpp.analysis.overlay import draw_overlay
 from unetpp.bundle import Bundle, load_model, read_bundle, save_bundle
 from unetpp.data.dataset import Sample
-from unetpp.data.images import as_float, read_image, write_png
-from unetpp.data.resample import resize_image
+from unetpp.data.images import write_png
 from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, TrainingError, UnetppError
 from unetpp.export import add_graph
 from unetpp.training import devices
 from unetpp.training.average import Average
 from unetpp.training.batches import Batches, Continue
 from unetpp.training.callbacks import Follow, Report, Validate
-from unetpp.training.checkpoints import Progress, load_checkpoint
-from unetpp.training.network import build, precision
+from unetpp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
+from unetpp.training.network import begin, build, precision
 from unetpp.training.offsets import add_offsets, best_offsets, logits_of
+from unetpp.training.options import Options
 from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
@@ -89,15 +89,9 @@ def train(
         DatasetError: if more than 1 % of the images cannot be read.
     """
     options = plan.options
-    train_samples, pictures = load_pictures(plan.train, plan, report.warn)
-    held_samples, held_out = load_pictures(plan.validation, plan, report.warn)
-    plan = replace(plan, train=train_samples, validation=held_samples)
+    plan, pictures, held_out = load_sides(plan, report.warn)
     steps = max(LEAST_STEPS, PASSES * len(pictures) // options.batch)
-    if budget.seconds is None:
-        budget.steps = options.epochs * steps
-    else:
-        # Until the first validation has been timed.
-        budget.reserve = min(0.3 * budget.seconds, 10) + 0.05 * budget.seconds
+    measure_out(budget, options, steps)
     sampler = Sampler(pictures, options.patch, focus=options.focus, strength=options.augmentation)
     batches = Batches(sampler, options, steps, share=devices.place())
     first = devices.place()[0] == 0
@@ -123,6 +117,14 @@ def train(
     return read_bundle(run)
 
 
+def measure_out(budget: Budget, options: Options, steps: int) -> None:
+    """Give a budget of epochs its steps, and one of seconds what it keeps back until a validation has been timed."""
+    if budget.seconds is None:
+        budget.steps = options.epochs * steps
+    else:
+        budget.reserve = min(0.3 * budget.seconds, 10) + 0.05 * budget.seconds
+
+
 @dataclass(frozen=True)
 class Sitting:
     """What one call of `train` works with."""
@@ -143,22 +145,27 @@ def steadfast(sitting: Sitting, resume: bool) -> None:
     Raises:
         TrainingError: after too many such losses.
     """
-    budget = sitting.budget
-    for attempt in range(ROLLBACKS + 1):
-        model, progress = start(sitting.plan, sitting.run, resume=resume or attempt > 0)
-        if attempt == 0:
-            budget.spent, before = progress.spent, progress.rollbacks
-        budget.taken, progress.rollbacks = progress.steps, before + attempt
-        if not sit(sitting, model, progress).diverged:
-            return
+    plan, run, budget = sitting.plan, sitting.run, sitting.budget
+    model, progress = start(plan, run, resume=resume)
+    budget.spent, budget.taken = progress.spent, progress.steps
+    while sit(sitting, model, progress).diverged:
+        rollbacks = progress.rollbacks + 1
+        if rollbacks <= ROLLBACKS:
+            model, progress = start(plan, run, resume=True)
+            progress.rollbacks, progress.spent = rollbacks, budget.elapsed
+            # So that it counts in a run that is resumed, too.
+            if devices.place()[0] == 0:
+                save_checkpoint(run / "checkpoints", model, progress)
         sitting.report.warn(
             f"the loss is not a number at step {budget.taken}: back a checkpoint, at half the rate"
         )
-    raise TrainingError(
-        f"the loss was not a number {ROLLBACKS + 1} times",
-        where=sitting.run,
-        mend="start anew with a lower --learning-rate, --precision float32, or another --loss",
-    )
+        budget.taken = progress.steps
+        if rollbacks > ROLLBACKS:
+            raise TrainingError(
+                f"the loss was not a number {rollbacks} times",
+                where=run,
+                mend="start anew with a lower --learning-rate, --precision float32, or another --loss",
+            )
 
 
 def sit(sitting: Sitting, model, progress: Progress) -> Follow:
@@ -184,6 +191,8 @@ def start(plan: Plan, run: Path, *, resume: bool):
     keras.utils.set_random_seed(plan.options.seed)
     model = build(plan)
     found = load_checkpoint(run / "checkpoints", model) if resume else None
+    if not found:
+        begin(model, plan)
     return model, found or Progress()
 
 
@@ -194,6 +203,9 @@ def settle(plan: Plan, run: Path, pictures: list[Picture], held_out: list[Pictur
         its labels of the held-out pictures.
     """
     bundle, model = load_model(run)
+    if "factors" in bundle.origin:
+        # A finished run that was resumed, and found nothing better.
+        return predict(model, plan, held_out)
     some = pictures[:: max(1, len(pictures) // max(TUNING, len(held_out)))]
     offsets = best_offsets(*logits_of(open_network(model, plan), some))
     add_offsets(model, offsets)
@@ -202,6 +214,24 @@ def settle(plan: Plan, run: Path, pictures: list[Picture], held_out: list[Pictur
     found = {"validation_at_working_size": score(labels, plan, held_out), "factors": factors}
     save_bundle(run / "model", replace(bundle, origin=bundle.origin | found), model)
     return labels
+
+
+def load_sides(plan: Plan, warn: Callable[[str], None]) -> tuple[Plan, list[Picture], list[Picture]]:
+    """The pictures to train on and those held out, and the plan with what can be read of both.
+
+    Raises:
+        DatasetError: if more than 1 % of all cannot be read, or none of a side.
+    """
+    kept, pictures = load_pictures((*plan.train, *plan.validation), plan, warn)
+    held = set(plan.validation)
+    train, validation = (
+        tuple(sample for sample in kept if (sample in held) == side) for side in (False, True)
+    )
+    if not train or not validation:
+        what = "held out" if train else "to train on"
+        raise DatasetError(f"none of the images {what} can be read", mend="mend them and start anew")
+    plan = replace(plan, train=train, validation=validation)
+    return plan, pictures[: len(train)], pictures[len(train) :]
 
 
 def load_pictures(samples: Sequence[Sample], plan: Plan, warn: Callable[[str], None]):
@@ -259,7 +289,7 @@ def interruptible():
 def draw_validation(plan: Plan, pictures, labels, folder: Path) -> None:
     """Image, truth and prediction of some held-out images side by side."""
     for sample, picture, found in list(zip(plan.validation, pictures, labels, strict=True))[:PICTURES]:
-        image = to_display(resize_image(as_float(read_image(sample.image)), found.shape))
+        image = to_display(picture.image)
         columns = [
             ("image", image),
             ("truth", draw_overlay(image, picture.mask)),

@@ -11,25 +11,17 @@ from unetpp.model import losses
 from unetpp.model.recompute import recomputing
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
-from unetpp.training.plan import Plan
+from unetpp.training.options import Options
+from unetpp.training.plan import Plan, fastest_precision
 
 
 def build(plan: Plan) -> UNetPP:
-    """The compiled network of a plan, with the weights of the model that it starts from."""
+    """The compiled network of a plan."""
     options = plan.options
     network: Any = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
-    settings: dict[str, Any] = {"filters": options.filters, "deep_supervision": options.deep_supervision}
-    former: Any = None
-    if options.inner_filters == "level":
-        settings["inner_filters"] = "level"
-    if options.start:
-        bundle, former = load_model(Path(options.start))
-        settings = {k: v for k, v in bundle.settings.items() if k not in ("input_shape", "num_classes")}
     network = recomputing(network) if options.low_memory else network
+    settings = plan.settings or settings_of(options)
     model = network((None, None, len(plan.normalization.mean)), len(plan.classes), **settings)
-    if former:
-        heads_too = bundle.classes == plan.classes
-        copy_weights(former, model, skip="" if heads_too else "head_")
     # Without decay, AdamW is Adam.
     optimizer = keras.optimizers.AdamW(
         options.learning_rate,
@@ -44,6 +36,19 @@ def build(plan: Plan) -> UNetPP:
     return model
 
 
+def settings_of(options: Options) -> dict[str, Any]:
+    """The network's arguments that options give."""
+    settings = {"filters": options.filters, "deep_supervision": options.deep_supervision}
+    return settings | ({"inner_filters": "level"} if options.inner_filters == "level" else {})
+
+
+def begin(model, plan: Plan) -> None:
+    """Give a new network the weights of the model that its plan starts from, if any."""
+    if plan.options.start:
+        bundle, former = load_model(Path(plan.options.start))
+        copy_weights(former, model, skip="" if bundle.classes == plan.classes else "head_")
+
+
 def copy_weights(source, model, *, skip: str = "") -> None:
     """Give a model's layers the weights of another's of the same names, but for names that begin with `skip`."""
     names = {layer.name for layer in source.layers}
@@ -54,11 +59,8 @@ def copy_weights(source, model, *, skip: str = "") -> None:
 
 @contextmanager
 def precision(name: str):
-    """Keras' dtype policy within; "auto" is bfloat16 where the processor has it, else float32."""
-    if name == "auto":
-        info = Path("/proc/cpuinfo")
-        flags = info.read_text(encoding="utf-8") if info.is_file() else ""
-        name = "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+    """Keras' dtype policy within; "auto" is the fastest."""
+    name = fastest_precision() if name == "auto" else name
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

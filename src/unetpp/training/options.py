@@ -1,10 +1,16 @@
 """What a user may decide about a run."""
 
+import math
+import os
 import re
 from dataclasses import dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from unetpp.errors import SettingError
 
+# Threads that draw crops, unless it is said how many.
+THREADS = max(2, (os.cpu_count() or 1) // 2)
 NETWORKS = ("UNetPP", "UNet")
 INNER = ("first", "level")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
@@ -43,7 +49,8 @@ class Options:
         group_by: what keeps images on one side: a regular expression on their names, whose groups are compared, or
             FILE.csv:COLUMN; "" for near-duplicates alone.
         folds: of a cross-validation; 0 for none.
-        fold: which one is held out, from 1.
+        fold: which one is held out, from 1; 0 for each in turn.
+        workers: threads that draw crops.
         seed: of the split, the crops, and the first weights.
 
     Raises:
@@ -76,43 +83,58 @@ class Options:
     validation: float = 0.15
     group_by: str = ""
     folds: int = 0
-    fold: int = 1
+    fold: int = 0
+    workers: int = 0
     seed: int = 0
 
     def __post_init__(self):
+        hints = get_type_hints(Options)
+        self._refuse({name: not _is_a(getattr(self, name), hint) for name, hint in hints.items()})
         problems = {
-            "budget": self.budget is not None and self.budget <= 0,
+            "budget": self.budget is not None and not 0 < self.budget < math.inf,
             "epochs": self.epochs < 0,
             "network": self.network not in NETWORKS,
             "filters": not 2 <= len(self.filters) <= 6 or min(self.filters) < 1,
             "inner_filters": self.inner_filters not in (INNER if self.network == "UNetPP" else ("first",)),
-            "head_weights": self.head_weights is not None
-            and not (
-                self.deep_supervision
-                and len(self.head_weights) == len(self.filters) - 1
-                and min(self.head_weights) >= 0 < sum(self.head_weights)
-            ),
             "long_side": self.long_side is not None and self.long_side < 0,
-            "patch": self.patch < 0 or self.patch % self.multiple,
-            "batch": self.batch < 0 or self.batch % max(self.devices, 1),
             "devices": self.devices < 1,
+            "batch": self.batch < 0 or self.batch % max(self.devices, 1),
             "accumulate": self.accumulate < 1,
+            "workers": self.workers < 0,
             "focus": not 0 <= self.focus <= 1,
             "augmentation": not 0 <= self.augmentation <= 3,
-            "learning_rate": self.learning_rate < 0,
-            "weight_decay": self.weight_decay < 0,
+            "learning_rate": not 0 <= self.learning_rate < math.inf,
+            "weight_decay": not 0 <= self.weight_decay < math.inf,
             "patience": self.patience is not None and self.patience < 1,
             "precision": self.precision not in PRECISIONS,
             "normalization": self.normalization not in NORMALIZATIONS,
             "validation": not 0 < self.validation < 1,
-            "group_by": ":" not in self.group_by and not _is_pattern(self.group_by),
+            "group_by": not (_is_column(self.group_by) or _is_pattern(self.group_by)),
             "folds": self.folds < 0 or self.folds == 1,
-            "fold": not 1 <= self.fold <= max(1, self.folds),
+            "fold": not 0 <= self.fold <= max(1, self.folds),
+            "seed": not 0 <= self.seed < 2**32,
         }
-        hints = {
-            "patch": f"a multiple of {self.multiple}",
-            "batch": f"a multiple of {self.devices}, the devices",
+        self._refuse(problems, batch=f"a multiple of {self.devices}, the devices")
+        # A model to start from brings a depth of its own.
+        if not self.start:
+            self.check_depth()
+
+    def check_depth(self) -> None:
+        """Raise `SettingError` for what does not fit the network's depth."""
+        weights, heads = self.head_weights, len(self.filters) - 1
+        fits = self.deep_supervision and len(weights or ()) == heads
+        problems = {
+            "patch": self.patch < 0 or self.patch % self.multiple,
+            "head_weights": weights is not None and not (fits and min(weights) >= 0 < sum(weights)),
         }
+        hint = (
+            f"give {heads} numbers, one a head, from 0 on"
+            if self.deep_supervision
+            else "it needs --deep-supervision"
+        )
+        self._refuse(problems, patch=f"a multiple of {self.multiple}", head_weights=hint)
+
+    def _refuse(self, problems: dict[str, Any], **hints: str) -> None:
         for name in (name for name, wrong in problems.items() if wrong):
             hint = hints.get(name, "see `unetpp train --help`")
             raise SettingError(f"--{name.replace('_', '-')} cannot be {getattr(self, name)!r}", mend=hint)
@@ -123,9 +145,23 @@ class Options:
         return 2 ** (len(self.filters) - 1)
 
 
+def _is_column(text: str) -> bool:
+    return text.rpartition(":")[0].endswith(".csv")
+
+
 def _is_pattern(text: str) -> bool:
     try:
         re.compile(text)
     except re.error:
         return False
     return True
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type; a whole number is a real one, and no truth value is a number."""
+    if isinstance(hint, UnionType):
+        return any(_is_a(value, part) for part in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_is_a(item, get_args(hint)[0]) for item in value)
+    kinds = {float: (int, float)}.get(hint, hint)
+    return isinstance(value, kinds) and (hint is bool or not isinstance(value, bool))

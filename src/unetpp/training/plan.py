@@ -3,26 +3,47 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
-from unetpp.bundle import Bundle, read_bundle
+from unetpp.bundle import Bundle
 from unetpp.data import dataset
 from unetpp.data.groups import find_groups, fold_of_each, split
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling, measure_scaling
-from unetpp.errors import DatasetError, SettingError
+from unetpp.errors import DatasetError
 from unetpp.model.weights import resolve_class_weights
-from unetpp.training.options import Options
+from unetpp.training.options import THREADS, Options
+from unetpp.training.start import check_channels, network_settings, options_of, read_start
 
 LONG_SIDE, PATCH, BATCH, EPOCHS = 512, 256, 8, 60
-LEARNING_RATE, GENTLE = 1e-3, 2e-4
+LEARNING_RATE = 1e-3
 # Images whose objects are measured; the side of those that a network should still see.
 MEASURED, SMALLEST = 100, 12
 # Of what a step holds, a plane of activations takes so many bytes a pixel.
 BYTES = 10
+# Pixels of the longest side that crops can be drawn from: OpenCV counts them in 16 bits.
+LARGEST = 2**15 - 2
 GIVEN = "as given"
+# The rows that options decide, if they are given.
+DECIDED_BY = {
+    "network": ("network", "filters", "inner_filters", "deep_supervision"),
+    "size": ("long_side",),
+    "normalisation": ("normalization",),
+    "crops": ("patch",),
+    "batch": ("batch",),
+    "sampling": ("focus",),
+    "augmentation": ("augmentation",),
+    "loss": ("loss", "head_weights"),
+    "class weights": ("class_weights",),
+    "learning rate": ("learning_rate",),
+    "length": ("budget", "epochs"),
+    "devices": ("devices",),
+    "workers": ("workers",),
+    "precision": ("precision",),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,7 @@ class Plan:
         scaling: of the images.
         train, validation: samples.
         reasons: why each of the plan's rows is as it is.
+        settings: of the network, as of the model that it starts from; {} for those that the options give.
     """
 
     options: Options
@@ -47,6 +69,7 @@ class Plan:
     train: tuple[dataset.Sample, ...]
     validation: tuple[dataset.Sample, ...]
     reasons: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def make_plan(
@@ -67,65 +90,74 @@ def make_plan(
     sizes = [dataset.check_sizes(sample) for sample in samples]
     names = dataset.infer_classes(samples, classes)
     counts = dataset.count_pixels(samples, len(names))
-    start = read_bundle(Path(options.start)) if options.start else None
-    why: dict[str, str] = {}
+    why = reasons_given(options)
+    why["classes"] = GIVEN if classes else "as many as values in the masks; --classes names them"
+    start = read_start(options) if options.start else None
     if start:
-        options = options_of(start, options)
-        why["network"] = why["normalisation"] = f"as {options.start}, whose weights it starts from"
-        if start.classes != names:
-            why["classes"] = (
-                f"the heads are made anew: the model to start from knows {', '.join(start.classes)}"
-            )
+        options = options_of(start, options, names, why)
     options = decide_size(samples, sizes, len(names), options, start, why)
     options = decide_steps(options, sizes, why)
     groups = find_groups(samples, options.group_by)
     train, validation = held_out(samples, counts, groups, options)
-    why["images"] = "near-duplicates" + (f", and {options.group_by}," if options.group_by else "")
+    why["images"] = f"fold {options.fold or 1} of {options.folds}: " if options.folds else ""
+    why["images"] += "near-duplicates" + (f", and {options.group_by}," if options.group_by else "")
     why["images"] += " on one side, classes alike on both"
-    train_counts = sum(
-        row for row, sample in zip(counts, samples, strict=True) if sample.stem in {s.stem for s in train}
-    )
+    chosen = {sample.stem for sample in train}
+    train_counts = counts[[sample.stem in chosen for sample in samples]].sum(0)
     for name, count in zip(names, train_counts, strict=True):
         if not count:
             raise DatasetError(f"no training image shows the class {name}", mend="give --classes that occur")
     weights = resolve_class_weights(options.class_weights, len(names), class_names=names, counts=train_counts)
+    channels = dataset.data_channels(samples)
     if start:
         normalization, scaling = start.normalization, start.scaling
-        check_channels(start, dataset.data_channels(samples))
+        check_channels(start, channels)
+        if channels < len(normalization.mean):
+            why["channels"] = f"as {options.start}: grey images are repeated for it"
     else:
         scaling = measure_scaling(sizes, options.long_side or None)
-        per_image = None if options.normalization == "auto" else options.normalization == "image"
-        normalization = dataset.measure_normalization(
-            train, dataset.data_channels(samples), per_image=per_image
-        )
-        why["normalisation"] = _why(options.normalization != "auto") or (
-            "images differ more from one another than within"
-            if normalization.per_image
-            else "images are lit alike; brightness may carry meaning"
-        )
-    return Plan(options, names, weights, normalization, scaling, tuple(train), tuple(validation), why)
+        normalization = decide_normalization(train, channels, options, why)
+    check_sides(samples, sizes, scaling)
+    sides = {"train": tuple(train), "validation": tuple(validation)}
+    settings = network_settings(start) if start else {}
+    return Plan(options, names, weights, normalization, scaling, **sides, reasons=why, settings=settings)
 
 
-def options_of(start: Bundle, options: Options) -> Options:
-    """The options, with the network of the model to start from and a gentler rate."""
-    settings = start.settings
-    return replace(
-        options,
-        network=start.network,
-        filters=tuple(settings["filters"]),
-        deep_supervision=bool(settings.get("deep_supervision")),
-        learning_rate=options.learning_rate or GENTLE,
+def reasons_given(options: Options) -> dict[str, str]:
+    """For each row that options decide which are not as ever: that they were given."""
+    usual = Options()
+    return {
+        row: GIVEN
+        for row, names in DECIDED_BY.items()
+        if any(getattr(options, name) != getattr(usual, name) for name in names)
+    }
+
+
+def decide_normalization(train, channels: int, options: Options, why: dict[str, str]) -> Normalization:
+    """Mean and deviation over the training images, or of each image."""
+    per_image = None if options.normalization == "auto" else options.normalization == "image"
+    found = dataset.measure_normalization(train, channels, per_image=per_image)
+    why.setdefault(
+        "normalisation",
+        "images differ more from one another than within"
+        if found.per_image
+        else "images are lit alike; brightness may carry meaning",
     )
+    return found
 
 
-def check_channels(start: Bundle, channels: int) -> None:
-    """Raise unless images of so many channels fit a model: grey is repeated for RGB."""
-    wanted = len(start.normalization.mean)
-    if channels != wanted and (channels, wanted) != (1, 3):
-        raise SettingError(
-            f"the model to start from takes {wanted} channels, the images have {channels}",
-            mend="train without --from",
-        )
+def check_sides(
+    samples: Sequence[dataset.Sample], sizes: Sequence[tuple[int, int]], scaling: Scaling
+) -> None:
+    """Raise `DatasetError` for an image of which no crops can be drawn, at working size."""
+    for sample, size in zip(samples, sizes, strict=True):
+        height, width = scaling.size(size)
+        if max(height, width) > LARGEST:
+            raise DatasetError(
+                f"the image is {width} x {height} pixels at working size, the most is {LARGEST} a side",
+                where=sample.image,
+                mend="cut it into pieces, or give a smaller --long-side",
+            )
 
 
 def decide_size(
@@ -146,7 +178,6 @@ def decide_size(
         why["size"] = f"as {options.start}"
         return replace(options, long_side=start.scaling.long_side or 0)
     if options.long_side is not None:
-        why["size"] = GIVEN
         return options
     longest = np.array([max(size) for size in sizes])
     if longest.max() <= LONG_SIDE and longest.max() <= 1.2 * longest.min():
@@ -180,23 +211,38 @@ def decide_steps(options: Options, sizes: Sequence[tuple[int, int]], why: dict[s
     shorter = int(np.median([min(scaling.size(size)) for size in sizes]))
     fitting = max(multiple, min(PATCH, shorter // multiple * multiple))
     patch = options.patch or fitting
-    why["crops"] = _why(options.patch) or ("the usual" if patch == PATCH else "as large as the images")
+    why.setdefault("crops", "the usual" if patch == PATCH else "as large as the images")
     room = psutil.virtual_memory().available / 2
     most = max(1, int(room // step_memory(replace(options, patch=patch, batch=1, devices=1))))
     devices = options.devices
     batch = options.batch or max(1, min(BATCH, most) // devices) * devices
-    why["batch"] = _why(options.batch) or (
-        "the usual" if batch == BATCH else "all that the memory holds" if batch < BATCH else "one a device"
+    reason = "the usual" if most >= BATCH else "all that the memory holds"
+    reason += ", as many on each device" if devices > 1 else ""
+    why.setdefault("batch", "one a device" if batch == devices > 1 else reason)
+    why.setdefault("length", "the usual; give --budget or --epochs for another")
+    why.setdefault("learning rate", "the usual; unetpp lr-find measures another")
+    precision = fastest_precision() if options.precision == "auto" else options.precision
+    why.setdefault(
+        "precision",
+        f"this processor has {'' if precision == 'mixed_bfloat16' else 'no '}arithmetic in bfloat16",
     )
-    why["length"] = _why(options.budget or options.epochs) or "give --budget for another"
-    why["learning rate"] = _why(options.learning_rate) or "the usual; unetpp lr-find measures another"
+    why.setdefault("workers", "half of the processor's cores, so that the network need not wait for crops")
     return replace(
         options,
         patch=patch,
         batch=batch,
-        epochs=options.epochs or EPOCHS,
+        epochs=0 if options.budget else options.epochs or EPOCHS,
         learning_rate=options.learning_rate or LEARNING_RATE,
+        precision=precision,
+        workers=options.workers or THREADS,
     )
+
+
+def fastest_precision() -> str:
+    """The dtype policy that is fastest here: bfloat16 where the processor computes in it, else float32."""
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text(encoding="utf-8") if info.is_file() else ""
+    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
 def step_memory(options: Options) -> float:
@@ -216,59 +262,7 @@ def held_out(samples, counts, groups, options: Options):
         return split(samples, counts, validation=options.validation, seed=options.seed, groups=groups)
     fold = fold_of_each(samples, counts, options.folds, seed=options.seed, groups=groups)
     sides = [
-        [s for s, f in zip(samples, fold, strict=True) if (f == options.fold - 1) == held] for held in (0, 1)
+        [s for s, f in zip(samples, fold, strict=True) if (f == (options.fold or 1) - 1) == held]
+        for held in (0, 1)
     ]
     return sides[0], sides[1]
-
-
-def rows(plan: Plan) -> list[tuple[str, str, str]]:
-    """The plan as a reader wants it: setting, value, why."""
-    options, why = plan.options, plan.reasons
-    shown: dict[str, tuple[str, str]] = {
-        "classes": (", ".join(plan.classes), ""),
-        "images": (f"{len(plan.train)} to train on, {len(plan.validation)} held out", ""),
-        "network": (
-            f"{options.network}, filters {', '.join(map(str, options.filters))}",
-            "--network, --filters",
-        ),
-        "size": (f"{options.long_side} pixels" if options.long_side else "as it is", ""),
-        "normalisation": ("by each image" if plan.normalization.per_image else "by the data set", ""),
-        "crops": (f"{options.patch} x {options.patch} pixels", ""),
-        "batch": (
-            f"{options.batch} crops" + (f" x {options.accumulate}" if options.accumulate > 1 else ""),
-            "",
-        ),
-        "sampling": (
-            f"{100 * options.focus:.0f} % of the crops on a class",
-            "each class alike, however rare; the rest anywhere",
-        ),
-        "augmentation": (
-            f"{options.augmentation:g}",
-            "zoom, rotation, bending, light, blur, noise; 0: flips alone",
-        ),
-        "loss": (options.loss, ""),
-        "class weights": (
-            "all alike" if plan.class_weights is None else ", ".join(f"{w:g}" for w in plan.class_weights),
-            "sampling balances the classes" if plan.class_weights is None else "",
-        ),
-        "learning rate": (f"{options.learning_rate:g}, warm-up and cosine", ""),
-        "length": (_length(options), ""),
-        "devices": (f"{options.devices}, data-parallel" if options.devices > 1 else "1", ""),
-        "precision": (
-            options.precision,
-            "bfloat16 where the processor has it" if options.precision == "auto" else "",
-        ),
-    }
-    return [(name, value, why.get(name, reason)) for name, (value, reason) in shown.items()]
-
-
-def _why(given) -> str:
-    return GIVEN if given else ""
-
-
-def _length(options: Options) -> str:
-    if options.budget:
-        return f"{options.budget / 60:g} minutes"
-    return f"{options.epochs} epochs" + (
-        f", at most {options.patience} without gain" if options.patience else ""
-    )

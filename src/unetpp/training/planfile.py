@@ -1,10 +1,12 @@
 """Plans as files: plan.json, which may be edited, and split.json."""
 
+import hashlib
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from unetpp.bundle import read_bundle
 from unetpp.data import dataset
 from unetpp.data.images import atomic_path
 from unetpp.data.normalization import Normalization
@@ -12,6 +14,10 @@ from unetpp.data.resample import Scaling
 from unetpp.errors import SettingError
 from unetpp.training.options import Options
 from unetpp.training.plan import Plan
+from unetpp.training.start import network_settings
+
+# Rows of plan.json that follow from the data and the options.
+MEASURED = ("class_weights", "normalization", "scaling", "settings")
 
 
 def save_plan(plan: Plan, run: Path) -> None:
@@ -22,8 +28,15 @@ def save_plan(plan: Plan, run: Path) -> None:
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Write all of a plan but its samples; `read_options` reads what may be changed by hand."""
-    write_json({n: v for n, v in asdict(plan).items() if n not in ("train", "validation")}, path)
+    """Write all of a plan but its samples; `read_choices` reads what may be changed by hand."""
+    content = {n: v for n, v in asdict(plan).items() if n not in ("train", "validation")}
+    write_json({**content, "measured": digest(content)}, path)
+
+
+def digest(content: dict[str, Any]) -> str:
+    """A number that tells whether what is `MEASURED` has been changed by hand."""
+    text = json.dumps([content.get(name) for name in MEASURED], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_json(content: Any, path: Path) -> None:
@@ -48,6 +61,8 @@ def load_plan(run: Path) -> Plan:
             values[side] = tuple(_sample(row) for row in split[side])
         values["scaling"] = Scaling(**values["scaling"])
         values["normalization"] = Normalization(**_tuples(values["normalization"]))
+        if options.start and "settings" not in values:
+            values["settings"] = network_settings(read_bundle(Path(options.start)))
         return Plan(options, **values)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise SettingError(
@@ -67,19 +82,34 @@ def _sample(row: dict[str, str]) -> dataset.Sample:
     return dataset.Sample(row["stem"], Path(row["image"]), Path(row["mask"]))
 
 
-def read_options(path: Path) -> dict[str, Any]:
-    """The options of a plan.json, which may have been edited by hand.
+def read_choices(path: Path) -> tuple[dict[str, Any], tuple[str, ...] | None]:
+    """The options and classes of a plan.json, which may have been edited by hand.
 
     Raises:
-        SettingError: if there is none, or it names an option that is not.
+        SettingError: if there is none, or it has been edited where it cannot be followed.
     """
     try:
-        found = _tuples(json.loads(path.read_text(encoding="utf-8"))["options"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found, names = _tuples(content["options"]), content.get("classes")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise SettingError(
             "this is no plan", where=path, mend="make one: unetpp plan DATA --out FILE"
         ) from error
     unknown = sorted(set(found) - {f.name for f in fields(Options)})
     if unknown:
         raise SettingError(f"there is no option {unknown[0]}", where=path, mend="see `unetpp train --help`")
-    return found
+    if not (names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))):
+        raise SettingError(f"classes cannot be {names!r}", where=path, mend="give a list of names")
+    if content.get("measured", digest(content)) != digest(content):
+        raise SettingError(
+            f"{', '.join(MEASURED)} are measured anew, and cannot be edited",
+            where=path,
+            mend="edit options: class_weights, normalization, long_side; or make the plan again",
+        )
+    try:
+        Options(**found)
+    except SettingError as error:
+        raise SettingError(error.what, where=path, mend=error.mend) from error
+    if not found.get("folds"):
+        found.pop("fold", None)
+    return found, tuple(names) if names else None

@@ -1,0 +1,65 @@
+"""The model that a run starts from."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unetpp.bundle import Bundle, find_bundle, read_bundle
+from unetpp.errors import SettingError
+from unetpp.training.options import Options
+
+# The highest learning rate of a run that starts from a model.
+GENTLE = 2e-4
+
+
+def read_start(options: Options) -> Bundle:
+    """The description of the model to start from.
+
+    Raises:
+        BundleError: if it cannot be read.
+        SettingError: if it is cut off, so that most of the network has no weights.
+    """
+    start = read_bundle(Path(options.start))
+    if start.level:
+        raise SettingError(
+            f"the model to start from is cut off at level {start.level}",
+            where=options.start,
+            mend="start from the whole model that it was cut from",
+        )
+    return start
+
+
+def options_of(start: Bundle, options: Options, names: tuple[str, ...], why: dict[str, str]) -> Options:
+    """The options, with the network of the model to start from and a gentler rate."""
+    settings = start.settings
+    place = str(find_bundle(Path(options.start)).resolve())
+    why["network"] = why["normalisation"] = f"as {place}, whose weights it starts from"
+    why.setdefault("learning rate", "gentle, as it starts from a model")
+    if start.classes != names:
+        why["classes"] = f"the heads are made anew: the model to start from knows {', '.join(start.classes)}"
+    options = replace(
+        options,
+        start=place,
+        network=start.network,
+        filters=tuple(settings["filters"]),
+        inner_filters="level" if settings.get("inner_filters") == "level" else "first",
+        deep_supervision=bool(settings.get("deep_supervision")),
+        learning_rate=options.learning_rate or GENTLE,
+    )
+    options.check_depth()
+    return options
+
+
+def network_settings(start: Bundle) -> dict[str, Any]:
+    """What a network is built by to take the weights of a model, but for its channels and classes."""
+    return {name: v for name, v in start.settings.items() if name not in ("input_shape", "num_classes")}
+
+
+def check_channels(start: Bundle, channels: int) -> None:
+    """Raise unless images of so many channels fit a model: grey is repeated for RGB."""
+    wanted = len(start.normalization.mean)
+    if channels != wanted and (channels, wanted) != (1, 3):
+        raise SettingError(
+            f"the model to start from takes {wanted} channels, the images have {channels}",
+            mend="train without --from",
+        )
