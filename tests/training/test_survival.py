@@ -33,7 +33,7 @@ from unetpp.training.table import rows
 
 # Kills as a bundle and a checkpoint are written, and at any moment: all in a minute; UNETPP_KILLS=20 takes longer.
 AIMED = 12
-KILLS = int(os.environ.get("UNETPP_KILLS", "4"))
+KILLS = int(os.environ.get("UNETPP_KILLS", "3"))
 OPTIONS = {"filters": (4, 8), "patch": 32, "batch": 4, "precision": "float32", "learning_rate": 1e-2}
 
 
@@ -537,7 +537,7 @@ print(dead)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the test forks")
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(samples, tmp_path):
     for name in ("whole", "killed"):
-        planned(samples, tmp_path / name, epochs=10)
+        planned(samples, tmp_path / name, epochs=6)
     counts = (str(AIMED), str(KILLS))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, tmp_path / "whole", tmp_path / "killed", *counts],
@@ -547,7 +547,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(samples
     assert done.returncode == 0, done.stderr[-3000:]
     assert int(done.stdout) >= AIMED
     whole, killed = state(tmp_path / "whole"), state(tmp_path / "killed")
-    assert whole[0].steps == killed[0].steps == 100
+    assert whole[0].steps == killed[0].steps == 60
     assert same(whole[1], killed[1])
     assert same(
         load_model(tmp_path / "whole")[1].get_weights(), load_model(tmp_path / "killed")[1].get_weights()
