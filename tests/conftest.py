@@ -4,8 +4,12 @@ import gc
 import os
 import sys
 
+import hypothesis
 import pytest
 
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("unetpp", deadline=None)
+hypothesis.settings.load_profile("unetpp")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -63,10 +63,10 @@ def test_an_ellipse_is_not_split(ratio):
 
 
 def test_probabilities_help_to_split():
-    labels = discs((60, 60), (60, 80))
+    labels = discs((60, 60), (60, 72))
     assert len(separate(labels, split=[1])[1]) == 2
     chances = np.ones((200, 300, 2))
-    chances[:, 68:73, 1] = 0.5
+    chances[:, 64:69, 1] = 0.5
     assert len(separate(labels, split=[1], probabilities=chances)[1]) == 3
 
 

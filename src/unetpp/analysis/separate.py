@@ -11,9 +11,9 @@ from skimage.segmentation import watershed
 from unetpp.analysis.filaments import follow
 from unetpp.errors import SettingError
 
-# Round objects are taken apart where the neck between them is narrower than this share of the narrower one, by more
-# than what the grid of pixels adds or takes.
-NECK, GRID = 0.9, 0.5
+# Round objects are taken apart where the neck between them is narrower than this share of the narrower one. Widths are
+# smoothed over so many pixels, for the grid of pixels adds or takes half a one.
+NECK, SMOOTH = 0.95, 1.0
 # Distances in one more region by itself take as long as in so many pixels.
 COST = 3_000
 
@@ -112,8 +112,8 @@ def in_order(numbers: np.ndarray) -> np.ndarray:
 def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> np.ndarray:
     """Take round objects apart where they touch.
 
-    The distance to the background is high in the middle of each object and low at the neck between two. Basins of its
-    watershed are joined again unless the neck is narrower than `NECK` of the narrower object.
+    The smoothed distance to the background is high in the middle of each object and low at the neck between two. Basins
+    of its watershed are joined again unless the neck is narrower than `NECK` of the narrower object.
 
     Args:
         mask: (H, W) bool.
@@ -125,6 +125,7 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     height = depths(mask)
     if probability is not None:
         height *= probability
+    height = ndimage.gaussian_filter(height, SMOOTH) * mask
     # Within a rim of zeros: of a flat array nothing is a maximum.
     maxima = local_maxima(np.pad(height, 1), connectivity=2)[1:-1, 1:-1]
     markers = label(maxima & mask, connectivity=2)
@@ -170,7 +171,7 @@ def join(pairs: np.ndarray, saddles: np.ndarray, peaks: np.ndarray) -> np.ndarra
     parent, top = list(range(len(peaks))), peaks.tolist()
     for k in np.argsort(-saddles, kind="stable"):
         a, b = (root(parent, int(basin)) for basin in pairs[k])
-        if a != b and saddles[k] >= NECK * min(top[a], top[b]) - GRID:
+        if a != b and saddles[k] >= NECK * min(top[a], top[b]):
             parent[max(a, b)] = min(a, b)
             top[min(a, b)] = max(top[a], top[b])
     return np.array([root(parent, basin) for basin in range(len(peaks))])
