@@ -58,7 +58,9 @@ def imported(name: str):
         importlib.import_module(name)
         return importlib.import_module(package)
     except ImportError as error:
-        raise InstallError(f"{package} cannot be used ({error})", mend=f"run: pip install {package}") from error
+        raise InstallError(
+            f"{package} cannot be used ({error})", mend=f"run: pip install {package}"
+        ) from error
 
 
 def tensorboard(folder: Path, pictures, validate) -> list[keras.callbacks.Callback]:
