@@ -1,0 +1,93 @@
+"""The scores of a model that ships, on the images that it was not trained on.
+
+    python models/score.py models/NAME DATA [--split CLASS] [--thin CLASS] [--smallest N] [--instances FOLDER]
+
+The images are those of DATA that models/NAME/held_out.txt names: they chose the run's best epoch, and nothing else. The
+scores are written to models/NAME/scores.json: float16, bfloat16 and int8, and float16 with test-time augmentation.
+models/NAME/failures.png shows truth and prediction of the images with the largest share of wrong pixels, without the
+micrographs, which are not ours to give.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from unetpp.analysis.legend import GREY, panel
+from unetpp.analysis.overlay import draw_overlay, shrink_labels
+from unetpp.analysis.rules import Rules
+from unetpp.analysis.summary import summarize
+from unetpp.data.dataset import find_samples
+from unetpp.data.images import read_image, write_png
+from unetpp.data.masks import read_mask
+from unetpp.data.threads import ahead
+from unetpp.inference.evaluate import predictions, to_record
+from unetpp.inference.predict import open_predictor
+
+HELD_OUT = "held_out.txt"
+# Of a picture of failures: pixels of the long side at most.
+SIDE = 360
+VARIANTS = {
+    "float16": {"precision": "float32"},
+    "bfloat16": {"precision": "bfloat16"},
+    "int8": {"precision": "int8"},
+    "float16, tta": {"precision": "float32", "tta": True},
+}
+
+
+def scores(folder: Path, samples, rules: Rules, instances: Path | None) -> dict:
+    """The figures of every variant."""
+    found = {}
+    for name, options in VARIANTS.items():
+        bundle, predictor = open_predictor(folder, **options)
+        made = predictions(predictor, samples, bundle.classes, instances)
+        records = list(ahead(lambda p, classes=bundle.classes: to_record(p, classes, rules), made))
+        result = summarize(records, bundle.classes)
+        kept = ("classes", "mean_iou", "mean_dice", "accuracy", "images", "figures", "intervals", "objects")
+        found[name] = {key: result[key] for key in kept}
+        print(
+            f"{name}: mean IoU {result['mean_iou']:.4f}",
+            {n: round(c["iou"], 4) for n, c in result["classes"].items()},
+        )
+    return found
+
+
+def draw_failures(folder: Path, samples, count: int = 4) -> None:
+    """Truth and prediction of the images where the model is wrong most."""
+    bundle, predictor = open_predictor(folder)
+    found = []
+    for sample in samples:
+        truth, labels = (
+            read_mask(sample.mask, len(bundle.classes)),
+            predictor.labels(read_image(sample.image)),
+        )
+        found.append((float((truth != labels).mean()), sample.stem, truth, labels))
+    rows = []
+    for wrong, stem, *sides in sorted(found, key=lambda item: item[0], reverse=True)[:count]:
+        small = [shrink_labels(side, -(-max(side.shape) // SIDE)) for side in sides]
+        drawn = [draw_overlay(np.zeros((*side.shape, 3), np.uint8), side) for side in small]
+        titles = f"{stem}: truth", f"predicted, {100 * wrong:.0f} % wrong"
+        rows.append(panel(list(zip(titles, drawn, strict=True)), classes=bundle.classes))
+    wide = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, ((0, 0), (0, wide - row.shape[1]), (0, 0)), constant_values=GREY[0]) for row in rows]
+    write_png(folder / "failures.png", np.concatenate(rows))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--split", action="append", default=[])
+    parser.add_argument("--thin", action="append", default=[])
+    parser.add_argument("--smallest", type=int, default=0)
+    parser.add_argument("--instances", type=Path)
+    chosen = parser.parse_args()
+    names = set((chosen.model / HELD_OUT).read_text(encoding="utf-8").splitlines())
+    samples = [sample for sample in find_samples(chosen.data) if sample.stem in names]
+    rules = Rules(tuple(chosen.split), tuple(chosen.thin), chosen.smallest)
+    draw_failures(chosen.model, samples)
+    found = scores(chosen.model, samples, rules, chosen.instances)
+    (chosen.model / "scores.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
