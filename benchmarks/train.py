@@ -53,6 +53,7 @@ def our_network(filters, low_memory=False):
 
     plan = argparse.Namespace(
         options=Options(filters=filters, learning_rate=1e-3, low_memory=low_memory),
+        settings={},
         classes=("a", "b", "c"),
         class_weights=None,
         normalization=argparse.Namespace(mean=(0.0,) * 3),
