@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--classes", default="background,blood_cell,bacteria")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=10, help="2 at least: the first begins with the images")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", choices=VARIANTS, nargs="+", default=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--curves", type=Path, help="draw the learning curves into this SVG")

@@ -48,16 +48,15 @@ def stock_keras(filters):
 
 def our_network(filters, low_memory=False):
     """A network as `unetpp train` compiles it."""
+    from unetpp.data.normalization import Normalization
+    from unetpp.data.resample import Scaling
     from unetpp.training.network import build, precision
     from unetpp.training.options import Options
+    from unetpp.training.plan import Plan
 
-    plan = argparse.Namespace(
-        options=Options(filters=filters, learning_rate=1e-3, low_memory=low_memory),
-        settings={},
-        classes=("a", "b", "c"),
-        class_weights=None,
-        normalization=argparse.Namespace(mean=(0.0,) * 3),
-    )
+    options = Options(filters=filters, learning_rate=1e-3, low_memory=low_memory)
+    as_they_are = Normalization((0.0,) * 3, (1.0,) * 3, per_image=False)
+    plan = Plan(options, ("a", "b", "c"), None, as_they_are, Scaling(), (), ())
     with precision("auto"):
         return build(plan)
 

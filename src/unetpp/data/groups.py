@@ -132,7 +132,7 @@ def split(
         seen += len(group)
         if len(held) + len(group) / 2 <= validation * seen:
             held.update(group)
-    smallest = sorted(ordered, key=len)[0]
+    smallest = min(ordered, key=len)
     if not held:
         held.update(smallest)
     elif len(held) == len(samples):
