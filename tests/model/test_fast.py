@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from unetpp.model.fast import BatchNormalization, Dropout
+from unetpp.model.fast import AdamW, BatchNormalization, Conv2D, Conv2DTranspose, Dropout
 
 IMAGES = np.random.default_rng(0).normal(3, 2, (4, 6, 5, 7)).astype(np.float32)
 
@@ -27,6 +27,57 @@ def test_batch_normalisation_is_that_of_keras_in_values_statistics_and_gradients
         found.append([np.array(loss), *arrays(model.variables), model.predict(IMAGES, verbose=0)])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+def test_convolutions_are_those_of_keras_in_values_and_gradients():
+    """Of a concatenation and of one tensor, with the bias that counts and the one that a normalisation takes away."""
+
+    def network(conv, transposed):
+        inputs = keras.Input((6, 5, 7))
+        a = keras.layers.LeakyReLU()(conv(4, 3, padding="same")(inputs))
+        b = transposed(3, 2, strides=2)(keras.layers.MaxPooling2D(2, padding="same")(a))
+        joined = keras.layers.Concatenate()([b[:, :6, :5], a, inputs])
+        named = {"normalized": True} if conv is Conv2D else {}
+        return keras.Model(
+            inputs, keras.layers.BatchNormalization()(conv(2, 3, padding="same", **named)(joined))
+        )
+
+    found = []
+    for kinds in ((Conv2D, Conv2DTranspose), (keras.layers.Conv2D, keras.layers.Conv2DTranspose)):
+        keras.utils.set_random_seed(0)
+        model = network(*kinds)
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        losses = [model.train_on_batch(IMAGES, IMAGES[..., :2]) for _ in range(3)]
+        found.append([np.array(losses), *arrays(model.variables), model.predict(IMAGES, verbose=0)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+def test_a_bias_that_a_normalisation_takes_away_stays_as_it_is():
+    inputs = keras.Input((6, 5, 7))
+    outputs = BatchNormalization()(Conv2D(2, 3, normalized=True, name="c")(inputs))
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    for _ in range(3):
+        model.train_on_batch(IMAGES, IMAGES[:, :4, :3, :2])
+    if keras.backend.backend() == "tensorflow":
+        np.testing.assert_array_equal(model.get_layer("c").get_weights()[1], 0)
+    again = keras.Model.from_config(model.get_config())
+    assert again.get_layer("c").normalized
+
+
+@pytest.mark.parametrize("settings", [{}, {"amsgrad": True}, {"gradient_accumulation_steps": 2}])
+def test_adamw_is_that_of_keras(settings):
+    found = []
+    for kind in (AdamW, keras.optimizers.AdamW):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((7,)), keras.layers.Dense(3), keras.layers.Dense(2)])
+        model.compile(kind(0.05, weight_decay=0.1, clipnorm=1.0, **settings), "mse")
+        for _ in range(6):
+            model.train_on_batch(IMAGES[0, 0], IMAGES[0, 1, :, :2])
+        found.append([*arrays(model.variables), *arrays(model.optimizer.variables)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

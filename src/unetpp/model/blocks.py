@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from unetpp.errors import SettingError
-from unetpp.model.fast import BatchNormalization, Dropout
+from unetpp.model.fast import BatchNormalization, Conv2D, Conv2DTranspose, Dropout
 
 NORMALIZATIONS = ("batch", "group", None)
 UPSAMPLINGS = ("transposed", "bilinear")
@@ -13,8 +13,13 @@ UPSAMPLINGS = ("transposed", "bilinear")
 def block(x, filters, *, activation, dropout, inner_dropout, normalization, regularizer, name):
     """Twice (conv 3x3, normalisation, activation), then dropout: (B, h, w, any) -> (B, h, w, filters)."""
     for half in ("a", "b"):
-        x = layers.Conv2D(
-            filters, 3, padding="same", kernel_regularizer=regularizer, name=f"{name}_conv_{half}"
+        x = Conv2D(
+            filters,
+            3,
+            padding="same",
+            normalized=normalization == "batch",
+            kernel_regularizer=regularizer,
+            name=f"{name}_conv_{half}",
         )(x)
         x = normalize(x, normalization, name=f"{name}_norm_{half}")
         x = activate(x, activation, name=f"{name}_act_{half}")
@@ -44,7 +49,7 @@ def activate(x, activation, *, name):
 def up(x, filters, *, upsampling, regularizer, name):
     """Twice the height and width: (B, h, w, any) -> (B, 2h, 2w, filters)."""
     if upsampling == "transposed":
-        return layers.Conv2DTranspose(filters, 2, strides=2, kernel_regularizer=regularizer, name=name)(x)
+        return Conv2DTranspose(filters, 2, strides=2, kernel_regularizer=regularizer, name=name)(x)
     x = Bilinear(name=f"{name}_resize")(x)
     return layers.Conv2D(filters, 1, kernel_regularizer=regularizer, name=name)(x)
 

@@ -1,11 +1,76 @@
-"""Keras' batch normalisation and dropout, with fewer passes over memory where TensorFlow trains.
+"""Keras' convolutions, batch normalisation, dropout and AdamW, with fewer passes over memory where TensorFlow trains.
 
-Both compute what Keras' layers of the same names do, have their variables, and are Keras' own on other backends and in
+They compute what Keras' own of the same names do, have their variables, and are Keras' own on other backends and in
 prediction.
 """
 
 import keras
 from keras import layers
+
+
+@keras.saving.register_keras_serializable(package="unetpp")
+class Conv2D(layers.Conv2D):
+    """`keras.layers.Conv2D` of stride 1; what was concatenated gets its gradients part by part, without copies.
+
+    Args:
+        normalized: a batch normalisation follows. It takes the bias away again, whose gradient is then 0.
+        arguments: Keras' own.
+    """
+
+    def __init__(self, *arguments, normalized=False, **named):
+        super().__init__(*arguments, **named)
+        self.normalized = normalized
+
+    def call(self, x, training=None):
+        """The convolution and its bias."""
+        if not training or keras.backend.backend() != "tensorflow":
+            return super().call(x)
+        import tensorflow as tf
+
+        same = {"strides": [1, 1, 1, 1], "padding": self.padding.upper()}
+        by_filter, by_input = tf.raw_ops.Conv2DBackpropFilter, tf.raw_ops.Conv2DBackpropInput
+
+        @tf.custom_gradient
+        def convolve(kernel, bias, *parts):
+            def gradients(dy):
+                pieces = tf.split(kernel, [part.shape[-1] for part in parts], axis=2)
+                by_piece, by_part = [], []
+                for part, piece in zip(parts, pieces, strict=True):
+                    size, shape = tf.shape(part), tf.shape(piece)
+                    by_piece.append(by_filter(input=part, filter_sizes=shape, out_backprop=dy, **same))
+                    by_part.append(by_input(input_sizes=size, filter=piece, out_backprop=dy, **same))
+                by_bias = tf.zeros_like(bias) if self.normalized else tf.reduce_sum(dy, (0, 1, 2))
+                return tf.concat(by_piece, axis=2), by_bias, *by_part
+
+            return tf.nn.bias_add(tf.nn.conv2d(x, kernel, **same), bias), gradients
+
+        return convolve(self.kernel, self.bias, *parts_of(x))
+
+    def get_config(self):
+        """The arguments that make this layer again."""
+        return super().get_config() | {"normalized": self.normalized}
+
+
+def parts_of(x):
+    """The tensors that x is concatenated of in TensorFlow's graph, else x alone."""
+    operation = getattr(x, "op", None)
+    return operation.inputs[:-1] if operation and operation.type == "ConcatV2" else [x]
+
+
+@keras.saving.register_keras_serializable(package="unetpp")
+class Conv2DTranspose(layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose` of 2 x 2 at stride 2: as a convolution of 1 x 1 to four pixels each."""
+
+    def call(self, x, training=None):
+        """Twice the height and width: (B, h, w, any) -> (B, 2h, 2w, filters)."""
+        if not training or keras.backend.backend() != "tensorflow":
+            return super().call(x)
+        import tensorflow as tf
+
+        # (2, 2, filters, any) -> (1, 1, any, 2 * 2 * filters)
+        kernel = tf.reshape(tf.transpose(self.kernel, [3, 0, 1, 2]), [1, 1, x.shape[-1], -1])
+        y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), tf.tile(self.bias, [4]))
+        return tf.nn.depth_to_space(y, 2)
 
 
 @keras.saving.register_keras_serializable(package="unetpp")
@@ -61,3 +126,34 @@ class Dropout(layers.Dropout):
         dropped = (round(65536 * self.rate) + tf.cast(drawn[count], "int32")) // 256
         kept = tf.cast(drawn[:count] >= tf.cast(tf.minimum(dropped, 255), "uint8"), x.dtype)
         return x * (tf.reshape(kept, shape) * tf.cast(1 / (1 - self.rate), x.dtype))
+
+
+@keras.saving.register_keras_serializable(package="unetpp")
+class AdamW(keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW`, by TensorFlow's fused operation.
+
+    Source: Kingma and Ba, "Adam", 2015; Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One step of one variable."""
+        if keras.backend.backend() != "tensorflow" or self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        import tensorflow as tf
+
+        index = self._get_variable_index(variable)
+        moments = (self._momentums[index].value, self._velocities[index].value)
+        step = keras.ops.cast(self.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=moments[0].handle,
+            v=moments[1].handle,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )

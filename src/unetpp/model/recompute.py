@@ -39,9 +39,8 @@ def recomputing(network: Any) -> Any:
                 below = images if i == 0 else layers[f"pool_{i}"](x[i - 1, 0])
                 x[i, 0] = block(layers, f"x_{i}_0", [below])
             for i, j in self.nodes(depth):
-                raised = layers[f"x_{i}_{j}_up"](x[i + 1, j - 1])
                 skips = [x[i, k] for k in range(j) if (i, k) in x]
-                x[i, j] = block(layers, f"x_{i}_{j}", [raised, *skips])
+                x[i, j] = block(layers, f"x_{i}_{j}", [x[i + 1, j - 1], *skips])
             heads = [layers[f"head_{j}"](x[0, j]) for j in range(1, depth) if f"head_{j}" in layers]
             return heads if len(self.outputs) > 1 else heads[0]
 
@@ -54,17 +53,35 @@ def block(layers: dict, name: str, parts: list):
         layer for key, layer in layers.items() if key.startswith(f"{name}_") and key.split("_")[3] in KINDS
     ]
     # Drawn once: the same values are dropped when the block is computed again.
-    seeds = [layer.seed_generator.next() for layer in chain if "_drop_" in layer.name]
+    seeds = {layer.name: layer.seed_generator.next() for layer in chain if "_drop_" in layer.name}
 
-    def compute(*values):
-        parts, seeds = list(values[: len(values) - drops]), list(values[len(values) - drops :])
-        x = layers[f"{name}_concat"](parts) if len(parts) > 1 else parts[0]
+    def compute(*parts):
+        x = parts[0]
+        if len(parts) > 1:
+            x = layers[f"{name}_concat"]([layers[f"{name}_up"](x, training=True), *parts[1:]])
         for layer in chain:
             if "_drop_" in layer.name:
-                x = layer.drop(x, seeds.pop(0))
+                x = layer.drop(x, seeds[layer.name])
             else:
-                x = layer(x, training=True) if "_norm_" in layer.name else layer(x)
+                x = layer(x) if "_act_" in layer.name else layer(x, training=True)
         return x
 
-    drops = len(seeds)
-    return keras.remat(compute)(*parts, *seeds)
+    return recomputed(compute, parts)
+
+
+def recomputed(compute, inputs):
+    """`compute(*inputs)`, once more when its gradients are due; unlike `keras.remat` without copies of the inputs."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def forward(*inputs):
+        def gradients(dy, variables):
+            with tf.GradientTape() as tape, tf.control_dependencies([dy]):
+                again = [tf.identity(value) for value in inputs]
+                tape.watch(again)
+                y = compute(*again)
+            return tape.gradient(y, [again, variables], dy)
+
+        return compute(*inputs), gradients
+
+    return forward(*inputs)

@@ -8,6 +8,7 @@ import keras
 
 from unetpp.bundle import load_model
 from unetpp.model import losses
+from unetpp.model.fast import AdamW
 from unetpp.model.recompute import recomputing
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
@@ -23,7 +24,7 @@ def build(plan: Plan) -> UNetPP:
     settings = plan.settings or settings_of(options)
     model = network((None, None, len(plan.normalization.mean)), len(plan.classes), **settings)
     # Without decay, AdamW is Adam.
-    optimizer = keras.optimizers.AdamW(
+    optimizer = AdamW(
         options.learning_rate,
         weight_decay=options.weight_decay,
         clipnorm=1.0,
