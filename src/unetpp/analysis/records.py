@@ -86,7 +86,7 @@ def examine(
         np.array([line.hausdorff() for line in lines]),
         tuple(match(*pair) for pair in pairs),
         tuple((areas(one), areas(other)) for one, other in pairs),
-        reliability(truth, probabilities),
+        reliability(truth, probabilities, prediction),
         float(entropy(probabilities).mean()),
     )
 
