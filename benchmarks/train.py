@@ -37,7 +37,7 @@ def stock_keras(filters):
 
     def keras_own(layer):
         kind = getattr(keras.layers, type(layer).__name__, type(layer))
-        return kind.from_config(layer.get_config())
+        return kind.from_config({key: v for key, v in layer.get_config().items() if key != "normalized"})
 
     ours = UNetPP((SIDE, SIDE, 3), 3, filters=filters)
     model = keras.models.clone_model(keras.Model(ours.input, ours.output), clone_function=keras_own)

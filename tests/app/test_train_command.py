@@ -5,14 +5,18 @@ import json
 import re
 import shlex
 import shutil
+import sys
 import time
 
 import numpy as np
 import pytest
 from commands import FAST, refuses, run
 
+from unetpp.app.training import new_plan, resumed_plan
 from unetpp.bundle import DESCRIPTION
+from unetpp.errors import DatasetError, SettingError
 from unetpp.training import fit
+from unetpp.training.planfile import load_plan
 
 
 def test_a_run_leaves_model_history_split_events_and_pictures(trained):
@@ -134,6 +138,53 @@ def test_an_interrupted_cross_validation_names_the_command_that_runs_all_folds(d
     assert {name for name in first if first[name] != second[name]} == {"fold"}
     assert (second["focus"], second["deep_supervision"], second["filters"]) == (0, True, [2, 4])
     assert (out / "fold_2" / "model").is_dir()
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--loss", "dyce"), ("--tracker", "wandb"), ("--folds", 2, "--loss", "dyce")]
+)
+def test_what_cannot_be_trained_replaces_no_run(wrong, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    kept = [tmp_path / "run" / "plan.json", tmp_path / "run" / "fold_2" / "plan.json"]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    refuses(capsys, "train", data, "--out", tmp_path / "run", "--overwrite", *wrong, saying=wrong[-1])
+    assert all(path.exists() for path in kept)
+    refuses(capsys, "train", data, "--out", tmp_path / "new", *wrong, saying=wrong[-1])
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def begun(data, tmp_path):
+    """A run that has been planned, and its folder."""
+    copy = shutil.copytree(data, tmp_path / "data")
+    new_plan(copy, tmp_path / "run", {"batch": 2, "filters": (2, 4)}, None, {}, False, ())
+    return copy, tmp_path / "run"
+
+
+def test_a_resumed_run_takes_the_same_options_and_no_others(begun):
+    data, folder = begun
+    assert resumed_plan(data, folder, {"batch": 2, "workers": 1}, {}).options.workers == 1
+    with pytest.raises(SettingError, match="--filters cannot change"):
+        resumed_plan(data, folder, {"batch": 2, "filters": (2, 8)}, {})
+
+
+def test_a_run_goes_on_with_data_that_have_moved(begun, tmp_path):
+    data, folder = begun
+    before = resumed_plan(data, folder, {}, {})
+    data.rename(tmp_path / "elsewhere")
+    with pytest.raises(DatasetError, match="no such folder"):
+        resumed_plan(data, folder, {}, {})
+    after = resumed_plan(tmp_path / "elsewhere", folder, {}, {})
+    assert [sample.stem for sample in after.train] == [sample.stem for sample in before.train]
+    assert all(sample.image.exists() for sample in (*after.train, *after.validation))
+    assert load_plan(folder).train == after.train
+
+
+def test_the_folds_of_a_run_are_asked_for(data, tmp_path, capsys):
+    (tmp_path / "cv" / "fold_1").mkdir(parents=True)
+    refuses(capsys, "train", data, "--out", tmp_path / "cv", "--resume", saying="give --folds")
 
 
 def test_the_model_to_start_from_is_never_replaced(trained, data, tmp_path, capsys):

@@ -16,6 +16,7 @@ from unetpp.data.dataset import (
     infer_classes,
     measure_normalization,
     object_sides,
+    read_class_names,
 )
 from unetpp.data.groups import duplicate_groups, find_groups, fold_of_each, split
 from unetpp.data.images import write_png
@@ -331,3 +332,12 @@ def test_objects_are_measured_as_squares(tmp_path):
         [Sample("a", tmp_path, tmp_path / "m.png"), Sample("b", tmp_path, tmp_path / "empty.png")], 3
     )
     assert found == [pytest.approx(np.sqrt(360)), 0.0]
+
+
+def test_class_names_are_read_as_editors_write_them(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_bytes("\ufeffbackground\r\nBlutkörperchen\r\n".encode())
+    assert read_class_names(tmp_path) == ("background", "Blutkörperchen")
+    path.write_bytes("Blutkörperchen".encode("latin-1"))
+    with pytest.raises(DatasetError, match="no UTF-8"):
+        read_class_names(tmp_path)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from unetpp.data.images import read_image, write_png
 from unetpp.data.normalization import Normalization
-from unetpp.errors import ImageError, OutputError
+from unetpp.errors import ImageError, OutputError, SettingError
 from unetpp.inference.folder import predict_folder
-from unetpp.inference.jobs import Job, _unique_names, find_jobs
+from unetpp.inference.jobs import Job, _unique_names, check_extras, find_jobs
 from unetpp.inference.predict import Predictor
 
 
@@ -32,6 +32,23 @@ def test_sub_folders_are_mirrored(tmp_path):
     picture(tmp_path / "in" / "a.png")
     picture(tmp_path / "in" / "day 2" / "b.png")
     assert [job.name for job in find_jobs([str(tmp_path / "in")])] == ["a", "day 2/b"]
+
+
+def test_outputs_below_the_images_are_no_images(tmp_path):
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "out" / "labels" / "a.png")
+    assert [job.name for job in find_jobs([str(tmp_path)], tmp_path / "out")] == ["a"]
+    # Labels are images where they are asked for.
+    assert len(find_jobs([str(tmp_path / "out")], tmp_path / "out")) == 1
+
+
+def test_extras_that_would_not_be_written_are_refused(tmp_path):
+    job = Job(tmp_path / "a.tif", "a", "stack")
+    check_extras([job], tmp_path, [])
+    check_extras([Job(tmp_path / "a.tif", "a")], tmp_path, ["probabilities"])
+    for jobs, out in (([job], tmp_path), ([Job(tmp_path / "a.png", "a")], tmp_path / "labels.png")):
+        with pytest.raises(SettingError, match="no --probabilities of"):
+            check_extras(jobs, out, ["probabilities"])
 
 
 def test_a_file_named_twice_is_one_job(tmp_path):

@@ -53,6 +53,22 @@ def test_convolutions_are_those_of_keras_in_values_and_gradients():
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "settings"),
+    [
+        (Conv2D, keras.layers.Conv2D, {"kernel_size": 3, "padding": "same"}),
+        (Conv2DTranspose, keras.layers.Conv2DTranspose, {"kernel_size": 2, "strides": 2}),
+    ],
+)
+def test_convolutions_are_those_of_keras_outside_a_graph(ours, theirs, settings):
+    ours, theirs = ours(3, **settings), theirs(3, **settings)
+    expected = theirs(IMAGES)
+    ours.build(IMAGES.shape)
+    ours.set_weights(theirs.get_weights())
+    found = ours(ops.convert_to_tensor(IMAGES), training=True)
+    np.testing.assert_allclose(*map(ops.convert_to_numpy, (found, expected)), rtol=1e-4, atol=1e-4)
+
+
 def test_a_bias_that_a_normalisation_takes_away_stays_as_it_is():
     inputs = keras.Input((6, 5, 7))
     outputs = BatchNormalization()(Conv2D(2, 3, normalized=True, name="c")(inputs))

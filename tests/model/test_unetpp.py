@@ -77,6 +77,14 @@ def test_trainable_and_other_parameters_are_as_defined():
     assert sum(int(np.prod(v.shape)) for v in unet.non_trainable_variables if v.dtype == "float32") == 6_656
 
 
+def test_the_weights_of_heads_are_saved(tmp_path):
+    unet = UNetPP((16, 16, 3), 2, filters=(2, 2, 2), deep_supervision=True)
+    unet.compile(head_weights=(1, 3))
+    unet.optimizer.build(unet.trainable_variables)
+    unet.save(tmp_path / "unet.keras")
+    assert keras.saving.load_model(tmp_path / "unet.keras")._head_weights == (0.25, 0.75)
+
+
 def test_u_net_is_the_grid_without_its_inner_nodes():
     nested, plain = UNetPP((32, 32, 3), **SMALL), UNet((32, 32, 3), **SMALL)
     names = {layer.name for layer in plain.layers} - {"image"}

@@ -333,6 +333,14 @@ def test_gathered_gradients_are_those_of_a_larger_batch(samples, tmp_path):
         np.testing.assert_allclose(whole, gathered, rtol=1e-3, atol=1e-6)
 
 
+def test_a_budget_that_is_spent_before_the_first_step_gives_a_model(samples, tmp_path):
+    run = tmp_path / "run"
+    budget = Budget(seconds=1.0, started=time.monotonic() - 5)
+    fit.train(planned(samples, run, epochs=0, budget=1.0), run, budget, report=Watcher())
+    assert budget.taken == 1
+    assert (run / "model").is_dir()
+
+
 def test_a_run_by_budget_goes_on_with_what_it_has_left(samples, tmp_path):
     run = tmp_path / "run"
     plan = planned(samples, run, epochs=0, budget=100.0)

@@ -105,7 +105,7 @@ def evaluate(model, data, **options):
 @cli.command()
 @click.argument("run", type=EXISTING)
 @click.argument("data", type=EXISTING, required=False)
-@click.option("--out", "output", type=EXISTING, help="File to write.  [default: RUN/report.html]")
+@click.option("--out", "output", type=EXISTING, help="File to write.  [default: report.html in RUN]")
 @click.option("--overwrite", is_flag=True, help="Replace the report that is there.")
 @truth_options
 @rule_options
@@ -164,9 +164,8 @@ def predict(
     if not measured:
         # A scale bar needs no objects.
         refuse_given({*rules, *objects} - {"pixel_size"})
-    # Round objects are split by probabilities, as evaluate splits them.
-    wanted = {"probabilities": probabilities or (measured and rules["split"]), "uncertainty": uncertainty}
-    extras = [name for name, asked in wanted.items() if asked]
+    asked = {"probabilities": probabilities, "uncertainty": uncertainty}
+    extras = [name for name, given in asked.items() if given]
     existing = "overwrite" if overwrite else "skip" if resume else "refuse"
     options |= {"extras": extras, "existing": existing, "pixel_size": objects["pixel_size"]}
     options["objects"] = {**rules, **objects} if measured else None

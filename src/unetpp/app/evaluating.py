@@ -85,7 +85,8 @@ def run_report(
     from unetpp.data.dataset import find_samples
     from unetpp.inference.predict import to_labels
 
-    output = output or run / "report.html"
+    # That of a model found by its name alone goes to where one works.
+    output = output or (run if run.is_dir() else Path()) / "report.html"
     refuse_existing(output, overwrite=overwrite)
     check_installed()
     samples = find_samples(data, **places) if data else held_out(run)

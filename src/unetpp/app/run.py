@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from unetpp.app.progress import counting, settings_table
-from unetpp.errors import InstallError
+from unetpp.errors import InstallError, SettingError
 
 # Names of files and classes are shown as they are.
 console = Console(markup=False, emoji=False)
@@ -34,10 +34,11 @@ def run_prediction(
     """Predict, and say what failed; True if anything did."""
     from unetpp.analysis.rules import check_pixel_size
     from unetpp.inference.folder import Folder, threads
-    from unetpp.inference.jobs import find_jobs
+    from unetpp.inference.jobs import check_extras, find_jobs
 
     check_pixel_size(pixel_size)
-    jobs = find_jobs(list(inputs))
+    jobs = find_jobs(list(inputs), out)
+    check_extras(jobs, out, extras)
     # Two images at a time wait less for each other's reading and writing; a slide's tiles take memory.
     streams = 2 if len(jobs) > 1 and all(job.kind == "image" for job in jobs) else 1
     bundle, predictor = open_models(models, streams=streams, **(engine or {}))
@@ -48,9 +49,12 @@ def run_prediction(
         check_jobs(jobs, out)
         check_outputs(jobs, out, overwrite=existing != "refuse", **objects)
         measure = prepare_survey(bundle.classes, out, **objects)
+        if objects["split"] and "probabilities" not in extras:
+            # Round objects are split by probabilities, as evaluate splits them.
+            extras = ("probabilities", *extras)
     with errors.status("looking at the images ..."):
         options = {"extras": extras, "existing": existing, "pixel_size": pixel_size}
-        options["identity"] = str(sorted(bundle.sha256.items()))
+        options["identity"] = identity_of(models, engine or {})
         folder = Folder(jobs, predictor, out, classes=bundle.classes, **options)
     for slide in folder.slides.values():
         show_slide(slide, predictor, bundle)
@@ -70,6 +74,13 @@ def run_prediction(
         failed = {failure.where for failure in failures}
         measure_prediction([job for job in jobs if job.image not in failed], out, extras, measure)
     return bool(failures)
+
+
+def identity_of(models: list[Path], engine: dict) -> str:
+    """What labels depend on besides their image: the models' files, and how they are run."""
+    from unetpp.bundle import read_bundle
+
+    return str([[sorted(read_bundle(path).sha256.items()) for path in models], sorted(engine.items())])
 
 
 @contextmanager
@@ -123,6 +134,8 @@ def run_levels(model: Path, data: Path, *, places, engine) -> None:
     from unetpp.data.dataset import find_samples
     from unetpp.inference.levels import measure_levels
 
+    if engine["level"] is not None:
+        raise SettingError("all levels are measured", mend="leave --level out")
     samples = find_samples(data, **places)
     with errors.status("measuring the levels ..."):
         found = {f"level {level}": result for level, result in measure_levels(model, samples, **engine)}

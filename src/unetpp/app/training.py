@@ -35,10 +35,10 @@ def start_run(
     check_length(chosen)
     if chosen.get("devices", 1) > 1:
         import_training(several=True).devices.find(chosen["devices"])
-    plan_anew = partial(new_plan, data, run, chosen, names, places, overwrite)
+    plan_anew = partial(new_plan, data, run, chosen, names, places, overwrite, trackers)
     with console.status("looking at the data ..."):
         if resume:
-            plan = resumed_plan(run, chosen)
+            plan = resumed_plan(data, run, chosen, places)
         elif job:
             plan = job_plan(run, plan_anew)
         else:
@@ -86,14 +86,17 @@ def command(data: Path, run: Path, chosen: dict | None = None, *, names=None, pl
     if "start" in values:
         values["from"] = values.pop("start")
     words = ["unetpp", "train", data, "--out", run, "--resume"]
-    for name, value in {**values, "classes": names, **(places or {})}.items():
+    return shlex.join([*map(str, words), *_given({**values, "classes": names, **(places or {})})])
+
+
+def _given(values: dict) -> list[str]:
+    """Options as words of a command, but for those without a value."""
+    words = []
+    for name, value in values.items():
         if value is not None:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [_text(value)])]
-    return shlex.join(map(str, words))
-
-
-def _text(value) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [text])]
+    return words
 
 
 def join_job(job: str, chosen: dict) -> dict:
@@ -144,8 +147,15 @@ def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> No
     if options["overwrite"]:
         check_start(chosen.get("start"), run)
     if not chosen.get("folds") or chosen.get("fold"):
+        if options["resume"] and (run / "fold_1").exists() and not (run / "plan.json").exists():
+            raise SettingError("this is a cross-validation", where=run, mend="give --folds, too")
         start_run(data, run, chosen, started=started, **options)
         return
+    if options["overwrite"]:
+        # What is left of former folds would be taken for begun ones.
+        checked_plan(data, chosen, options["names"], options["places"], options["trackers"])
+        for folder in run.glob("fold_*"):
+            clear(folder)
     again = command(data, run, chosen, names=options["names"], places=options["places"])
     from unetpp.app.show import comparison
     from unetpp.bundle import read_bundle
@@ -156,12 +166,10 @@ def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> No
         console.print(f"fold {fold} of {chosen['folds']}", style="bold")
         # Of an interrupted cross-validation, the folds that were not begun are begun.
         resume = options["resume"] and (folder / "plan.json").exists()
-        fixed = {} if resume else {"fold": fold}
-        given = {k: v for k, v in chosen.items() if k in MAY_CHANGE} if resume else chosen
         start_run(
             data,
             folder,
-            given | fixed,
+            chosen | {"fold": fold},
             started=time.monotonic(),
             **{**options, "resume": resume, "again": again},
         )
@@ -194,7 +202,21 @@ def decide(data: Path, chosen: dict, names, places):
     return make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
 
 
-def new_plan(data, run, chosen, names, places, overwrite):
+def checked_plan(data, chosen, names, places, trackers):
+    """The plan of a new run, once it is sure that it can be followed."""
+    plan = decide(data, chosen, names, places)
+    import_training(several=plan.options.devices > 1).check(plan, trackers)
+    return plan
+
+
+def clear(run: Path) -> None:
+    """Remove a former run from its folder."""
+    for name in RUN_FILES if run.is_dir() else ():
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def new_plan(data, run, chosen, names, places, overwrite, trackers):
     """The plan of a new run, saved in its cleared folder."""
     from unetpp.training.planfile import save_plan
 
@@ -204,34 +226,46 @@ def new_plan(data, run, chosen, names, places, overwrite):
         raise OutputError(
             "the folder is not empty", where=run, mend="give --resume, --overwrite or another --out"
         )
-    plan = decide(data, chosen, names, places)
-    for name in RUN_FILES if run.is_dir() else ():
-        path = run / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    plan = checked_plan(data, chosen, names, places, trackers)
+    clear(run)
     run.mkdir(parents=True, exist_ok=True)
     save_plan(plan, run)
     return plan
 
 
-def resumed_plan(run, chosen):
-    """The plan of a run that is there already; only its length and devices may be changed."""
+def resumed_plan(data, run, chosen, places):
+    """The plan of a run that is there already; only its length, devices and workers may be changed."""
     from dataclasses import replace
 
-    from unetpp.training.planfile import load_plan, write_plan
+    from unetpp.training.planfile import load_plan, save_plan
 
-    fixed = sorted(set(chosen) - MAY_CHANGE)
-    if fixed:
-        option = fixed[0].replace("_", "-")
-        raise SettingError(
-            f"--{option} cannot change when a run is resumed", mend="leave it out, or start anew"
-        )
     plan = load_plan(run)
+    # The place of a model to start from was written in full.
+    fixed = {name: value for name, value in chosen.items() if name not in MAY_CHANGE | {"start"}}
+    other = [name.replace("_", "-") for name, value in fixed.items() if getattr(plan.options, name) != value]
+    if other or ("start" in chosen and not plan.options.start):
+        raise SettingError(
+            f"--{min(other, default='from')} cannot change when a run is resumed",
+            mend="leave it out, or start anew",
+        )
+    chosen = {name: value for name, value in chosen.items() if name in MAY_CHANGE}
     if LENGTH & set(chosen):
         chosen = {"budget": None, "epochs": 0, **chosen}
-    changed = replace(plan, options=replace(plan.options, **chosen))
+    changed = replace(plan, options=replace(plan.options, **chosen), **moved(plan, data, places))
     if changed != plan:
-        write_plan(changed, run / "plan.json")
+        save_plan(changed, run)
     return changed
+
+
+def moved(plan, data, places) -> dict:
+    """Both sides of a plan as they are now in DATA, if none of their images is where it was."""
+    from unetpp.data.dataset import find_samples
+
+    sides = {"train": plan.train, "validation": plan.validation}
+    if any(sample.image.exists() for side in sides.values() for sample in side):
+        return {}
+    now = {sample.stem: sample for sample in find_samples(data, **places)}
+    return {name: tuple(now.get(old.stem, old) for old in side) for name, side in sides.items()}
 
 
 def show_plan(plan) -> None:
@@ -254,4 +288,5 @@ def plan_run(data: Path, chosen: dict, output: Path | None, *, names, places, ov
     show_plan(plan)
     if output:
         write_plan(plan, output)
-        console.print(f"next: unetpp train {data} --out RUN --plan {output}", highlight=False)
+        words = ["unetpp", "train", str(data), "--out", "RUN", "--plan", str(output), *_given(places)]
+        console.print(f"next: {shlex.join(words)}", highlight=False, soft_wrap=True)

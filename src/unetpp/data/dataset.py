@@ -98,7 +98,11 @@ def read_class_names(data: Path | str) -> tuple[str, ...] | None:
     path = Path(data) / CLASS_FILE
     if not path.is_file():
         return None
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        # Some editors begin with a byte order mark.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError("this is no UTF-8", where=path, mend="save it as UTF-8") from error
     return tuple(line.strip() for line in lines if line.strip())
 
 

@@ -178,12 +178,12 @@ def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:
         dtype = series.dtype.newbyteorder(file.byteorder)
         pixels = Mapped(path, series.dataoffset, series.shape, dtype)
         return Regions(path, pixels, series.axes, inverted, samples)
-    pixels = _zarr().open_array(series.aszarr(level=0), mode="r")
+    pixels = import_zarr().open_array(series.aszarr(level=0), mode="r")
     return Regions(path, pixels, series.axes, inverted, samples)
 
 
 def _open_zarr(path: Path) -> Regions:
-    node = _zarr().open(path, mode="r")
+    node = import_zarr().open(path, mode="r")
     if hasattr(node, "shape"):
         return Regions(path, node, _guess_axes(node.shape, path))
     attributes = dict(node.attrs)
@@ -206,7 +206,8 @@ def _guess_axes(shape, path) -> str:
     raise ImageError("this Zarr array has no named axes", where=path, mend="give an OME-Zarr image")
 
 
-def _zarr():
+def import_zarr():
+    """Zarr, if it is installed."""
     try:
         import zarr
     except ImportError as error:

@@ -48,7 +48,7 @@ def is_file(out: Path) -> bool:
     return out.suffix.lower() in {ZARR_SUFFIX, ".tif", ".tiff", ".png"}
 
 
-def find_jobs(inputs: list[str]) -> list[Job]:
+def find_jobs(inputs: list[str], out: Path | None = None) -> list[Job]:
     """The images that files, folders and globs stand for, each with a name no other has.
 
     A file below a given folder keeps its sub-folder. Where two inputs would share a name, their suffixes
@@ -56,14 +56,19 @@ def find_jobs(inputs: list[str]) -> list[Job]:
 
     Args:
         inputs: paths or glob patterns.
+        out: the folder of outputs, whose files are no images of a folder that it lies in.
 
     Raises:
         ImageError: if an input does not exist or holds no image.
     """
     found: dict[Path, PurePosixPath] = {}
     for given in inputs:
+        outputs = out.resolve() if out and Path(given).resolve() in out.resolve().parents else None
         for image, relative in _expand(given):
-            found.setdefault(image, relative)
+            if outputs not in image.parents:
+                found.setdefault(image, relative)
+    if not found:
+        raise ImageError("only outputs are here", where=out, mend="give the folder of the images")
     names = _unique_names(found)
     return [Job(image, name, kind(image)) for image, name in zip(found, names, strict=True)]
 
@@ -86,6 +91,17 @@ def check_output(jobs: list[Job], out: Path) -> None:
         raise SettingError(
             f"the labels of this {jobs[0].kind} are no {out.suffix} file", where=out, mend=mend
         )
+
+
+def check_extras(jobs: list[Job], out: Path, extras: Sequence[str]) -> None:
+    """Raise `SettingError` if what is asked for besides labels and overlays would not be written."""
+    for job in jobs if extras else ():
+        if not set(extras) <= set(job.outputs(out, extras)):
+            into = "one label image" if is_file(out) else f"the {job.kind} {job.image.name}"
+            raise SettingError(
+                f"there is no --{extras[0]} of {into}",
+                mend="leave it out, or give a folder and single images",
+            )
 
 
 def refuse_existing(jobs: list[Job], out: Path, extras: Sequence[str] = ()) -> None:

@@ -18,8 +18,8 @@ from unetpp.analysis.legend import with_legend
 from unetpp.analysis.overlay import PALETTE, draw_overlay, shrink_labels
 from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
 from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata
-from unetpp.data.regions import Regions, is_zarr, open_regions
-from unetpp.errors import ImageError, OutputError, UnetppError
+from unetpp.data.regions import Regions, import_zarr, is_zarr, open_regions
+from unetpp.errors import ImageError, InstallError, OutputError, UnetppError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 from unetpp.inference.tiles import Block, blocks
 
@@ -96,6 +96,8 @@ def kind(path: Path) -> str:
                 return "stack"
             height, width = regions.size
             return "slide" if is_zarr(path) or height * width > LARGE else "image"
+    except InstallError:
+        raise
     except (UnetppError, OSError):
         return "image"
 
@@ -151,8 +153,7 @@ def sample_pixels(regions: Regions) -> np.ndarray:
 
 def open_store(slide: Slide, *, create: bool = False):
     """The Zarr array of a slide's labels; with `create`, emptied unless it is this slide's."""
-    import zarr
-
+    zarr = import_zarr()
     if create:
         if slide.store.exists() and _identity(slide.store) != slide.identity:
             shutil.rmtree(slide.store)

@@ -44,7 +44,7 @@ class Conv2D(layers.Conv2D):
 
             return tf.nn.bias_add(tf.nn.conv2d(x, kernel, **same), bias), gradients
 
-        return convolve(self.kernel, self.bias, *parts_of(x))
+        return convolve(*map(tf.convert_to_tensor, (self.kernel, self.bias)), *parts_of(x))
 
     def get_config(self):
         """The arguments that make this layer again."""

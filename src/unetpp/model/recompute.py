@@ -58,6 +58,8 @@ def block(layers: dict, name: str, parts: list):
     def compute(*parts):
         x = parts[0]
         if len(parts) > 1:
+            # Of a bilinear network, twice the size comes first.
+            x = layers[f"{name}_up_resize"](x) if f"{name}_up_resize" in layers else x
             x = layers[f"{name}_concat"]([layers[f"{name}_up"](x, training=True), *parts[1:]])
         for layer in chain:
             if "_drop_" in layer.name:

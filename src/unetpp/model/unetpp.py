@@ -190,6 +190,11 @@ class UNetPP(keras.Model):
             **kwargs,
         )
 
+    def get_compile_config(self):
+        """What `compile_from_config` compiles by."""
+        config = super().get_compile_config()
+        return {**config, "head_weights": self._head_weights} if config else config
+
     def compile_from_config(self, config):
         """Compile as a saved model was."""
         config = keras.saving.deserialize_keras_object(config)

@@ -30,6 +30,7 @@ from unetpp.data.dataset import Sample
 from unetpp.data.images import write_png
 from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, TrainingError, UnetppError
 from unetpp.export import add_graph
+from unetpp.model import losses
 from unetpp.training import devices
 from unetpp.training.average import Average
 from unetpp.training.batches import Batches, Continue
@@ -41,7 +42,7 @@ from unetpp.training.options import Options
 from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
-from unetpp.training.trackers import tensorboard, tracking
+from unetpp.training.trackers import imported, tensorboard, tracking
 from unetpp.training.validation import open_network, predict, score
 
 # Optimiser steps an epoch: each training image about twice, and never so few that validation prevails.
@@ -117,6 +118,12 @@ def train(
     return read_bundle(run)
 
 
+def check(plan: Plan, trackers: Sequence[str] = ()) -> None:
+    """Raise what would end a run before its first step: SettingError or InstallError."""
+    losses.get(plan.options.loss, class_weights=plan.class_weights)
+    imported(trackers)
+
+
 def measure_out(budget: Budget, options: Options, steps: int) -> None:
     """Give a budget of epochs its steps, and one of seconds what it keeps back until a validation has been timed."""
     if budget.seconds is None:
@@ -179,7 +186,8 @@ def sit(sitting: Sitting, model, progress: Progress) -> Follow:
     callbacks = [Continue(sitting.batches, progress), follow, average, validate]
     if devices.place()[0] == 0:
         callbacks += [*tensorboard(run / "events", sitting.held_out, validate), *sitting.tracked]
-    if budget.share < 1:
+    # A budget that loading has used up still gives a model, if a poor one.
+    if budget.share < 1 or not progress.steps:
         # As many epochs as the budget holds.
         options = {"epochs": sys.maxsize, "initial_epoch": progress.epoch, "shuffle": False, "verbose": 0}
         model.fit(sitting.batches, callbacks=callbacks, **options)

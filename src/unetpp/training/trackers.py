@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -14,7 +15,8 @@ from unetpp.analysis.overlay import draw_overlay
 from unetpp.errors import InstallError, SettingError
 from unetpp.training.plan import Plan
 
-TRACKERS = ("mlflow", "wandb")
+# The module that a tracker's callback lies in.
+TRACKERS = {"mlflow": "mlflow.keras", "wandb": "wandb.integration.keras"}
 # Held-out images shown after each validation.
 SHOWN = 4
 
@@ -32,17 +34,15 @@ def tracking(names: Sequence[str], plan: Plan, run: Path) -> Iterator[list[keras
         InstallError: if one is not installed.
         SettingError: if one is not known.
     """
-    for name in names:
-        if name not in TRACKERS:
-            raise SettingError(f"there is no tracker {name}", mend=f"choose one of: {', '.join(TRACKERS)}")
+    packages = imported(names)
     options = {key: str(value) for key, value in asdict(plan.options).items()}
     with ExitStack() as stack:
         if "mlflow" in names:
-            mlflow = imported("mlflow.keras")
+            mlflow = packages["mlflow"]
             stack.enter_context(mlflow.start_run(run_name=run.name))
             mlflow.log_params(options)
         if "wandb" in names:
-            wandb = imported("wandb.integration.keras")
+            wandb = packages["wandb"]
             stack.enter_context(wandb.init(project="unetpp", name=run.name, config=options, dir=run))
         callbacks = {
             "mlflow": lambda: mlflow.keras.MlflowCallback(),
@@ -51,16 +51,23 @@ def tracking(names: Sequence[str], plan: Plan, run: Path) -> Iterator[list[keras
         yield [callbacks[name]() for name in names]
 
 
-def imported(name: str):
-    """The package of a module, with the module, if it is installed."""
-    package = name.partition(".")[0]
-    try:
-        importlib.import_module(name)
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise InstallError(
-            f"{package} cannot be used ({error})", mend=f"run: pip install {package}"
-        ) from error
+def imported(names: Sequence[str]) -> dict[str, Any]:
+    """The packages of trackers, with the modules that their callbacks lie in.
+
+    Raises:
+        InstallError: if one is not installed.
+        SettingError: if one is not known.
+    """
+    packages = {}
+    for name in names:
+        if name not in TRACKERS:
+            raise SettingError(f"there is no tracker {name}", mend=f"choose one of: {', '.join(TRACKERS)}")
+        try:
+            importlib.import_module(TRACKERS[name])
+            packages[name] = importlib.import_module(name)
+        except ImportError as error:
+            raise InstallError(f"{name} cannot be used ({error})", mend=f"run: pip install {name}") from error
+    return packages
 
 
 def tensorboard(folder: Path, pictures, validate) -> list[keras.callbacks.Callback]:
