@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unetpp.analysis import charts
+from unetpp.analysis.figures import AT, between, figure
 from unetpp.analysis.overlay import colour_of
 from unetpp.analysis.pictures import MISTAKES, Pictures
 from unetpp.analysis.records import Record
@@ -20,8 +21,6 @@ from unetpp.data.images import atomic_path
 MOST = 300
 # Images shown at the top, of the best, of the middle and of the worst; and in the list to review.
 SHOWN, REVIEW = 3, 8
-# At which IoU an object counts as found.
-AT = "0.50"
 
 
 @dataclass(frozen=True)
@@ -171,16 +170,6 @@ def data_url(content: bytes) -> str:
     """A JPEG or PNG file as an address that holds it."""
     kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def figure(value: float | None, digits: int = 3) -> str:
-    """A figure, or a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def between(ends: Sequence[float | None], digits: int = 3) -> str:
-    """An interval, or nothing where there is none."""
-    return "" if None in ends else f"{ends[0]:.{digits}f}–{ends[1]:.{digits}f}"
 
 
 def hexadecimal(colour: tuple[int, int, int]) -> str:

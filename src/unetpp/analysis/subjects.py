@@ -12,11 +12,8 @@ import tifffile
 from unetpp.analysis.strips import PIXELS
 from unetpp.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, image_size, read_image
 from unetpp.data.masks import class_step, count_values, read_indices, to_indices
-from unetpp.data.regions import Regions, is_zarr, open_regions
+from unetpp.data.regions import LARGE, Regions, is_zarr, open_regions
 from unetpp.errors import DatasetError, ImageError, SettingError
-
-# Images of more pixels are read and written by region.
-LARGE = 40_000_000
 
 
 @dataclass(frozen=True)

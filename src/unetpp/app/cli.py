@@ -9,7 +9,7 @@ import click
 
 from unetpp import __version__
 from unetpp.app.options import (
-    EXISTING,
+    PATH,
     Duration,
     class_names,
     data_options,
@@ -33,8 +33,8 @@ def cli():
 
 
 @cli.command()
-@click.argument("data", type=EXISTING)
-@click.option("--out", "run", type=EXISTING, required=True, help="Run folder to make.")
+@click.argument("data", type=PATH)
+@click.option("--out", "run", type=PATH, required=True, help="Run folder to make.")
 @click.option("--classes", help="Names by mask value, such as background,blood_cell,bacteria.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--overwrite", is_flag=True, help="Replace a former run in the same folder.")
@@ -60,8 +60,8 @@ def train(data, run, classes, resume, overwrite, trackers, job, chosen, **places
 
 
 @cli.command()
-@click.argument("data", type=EXISTING)
-@click.option("--out", "output", type=EXISTING, help="Write the plan to this file, to edit and train by.")
+@click.argument("data", type=PATH)
+@click.option("--out", "output", type=PATH, help="Write the plan to this file, to edit and train by.")
 @click.option("--classes", help="Names by mask value, such as background,blood_cell,bacteria.")
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
 @training_options
@@ -74,7 +74,7 @@ def plan(data, output, classes, overwrite, chosen, **places):
 
 
 @cli.command("lr-find")
-@click.argument("data", type=EXISTING)
+@click.argument("data", type=PATH)
 @click.option("--classes", help="Names by mask value, such as background,blood_cell,bacteria.")
 @training_options
 @data_options
@@ -86,10 +86,10 @@ def lr_find(data, classes, chosen, **places):
 
 
 @cli.command()
-@click.argument("model", type=EXISTING)
-@click.argument("data", type=EXISTING)
-@click.option("--against", type=EXISTING, metavar="MODEL", help="Compare with this model on the same images.")
-@click.option("--json", "output", type=EXISTING, help="Write the scores to this file.")
+@click.argument("model", type=PATH)
+@click.argument("data", type=PATH)
+@click.option("--against", type=PATH, metavar="MODEL", help="Compare with this model on the same images.")
+@click.option("--json", "output", type=PATH, help="Write the scores to this file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file of --json.")
 @truth_options
 @rule_options
@@ -103,9 +103,9 @@ def evaluate(model, data, **options):
 
 
 @cli.command()
-@click.argument("run", type=EXISTING)
-@click.argument("data", type=EXISTING, required=False)
-@click.option("--out", "output", type=EXISTING, help="File to write.  [default: report.html in RUN]")
+@click.argument("run", type=PATH)
+@click.argument("data", type=PATH, required=False)
+@click.option("--out", "output", type=PATH, help="File to write.  [default: report.html in RUN]")
 @click.option("--overwrite", is_flag=True, help="Replace the report that is there.")
 @truth_options
 @rule_options
@@ -119,18 +119,14 @@ def report(run, data, **options):
 
 
 @cli.command()
-@click.argument("model", type=EXISTING)
+@click.argument("model", type=PATH)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option(
-    "--out", type=EXISTING, required=True, help="Folder for labels/ and overlays/, or one label image."
-)
+@click.option("--out", type=PATH, required=True, help="Folder for labels/ and overlays/, or one label image.")
 @click.option("--probabilities", is_flag=True, help="Also write class probabilities, float16 TIFF.")
 @click.option("--uncertainty", is_flag=True, help="Also write entropy and disagreement, float16 TIFF.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--resume", is_flag=True, help="Leave out images whose outputs exist.")
-@click.option(
-    "--ensemble", type=EXISTING, multiple=True, help="Another model to average with; may be repeated."
-)
+@click.option("--ensemble", type=PATH, multiple=True, help="Another model to average with; may be repeated.")
 @click.option("--cluster", metavar="ADDRESS", help="Spread over a Dask cluster, such as tcp://host:8786.")
 @click.option("--workers", type=click.IntRange(1), help="Spread over so many processes on this machine.")
 @click.option(
@@ -175,15 +171,15 @@ def predict(
 
 @cli.command()
 @click.argument("labels", nargs=-1, required=True, metavar="LABELS...")
-@click.option("--out", type=EXISTING, required=True, help="Folder for objects.csv and counts.csv.")
-@click.option("--images", type=EXISTING, help="Folder of the images, by name, for intensities.")
+@click.option("--out", type=PATH, required=True, help="Folder for objects.csv and counts.csv.")
+@click.option("--images", type=PATH, help="Folder of the images, by name, for intensities.")
 @click.option(
     "--probabilities",
-    type=EXISTING,
+    type=PATH,
     help="Folder of what predict --probabilities wrote, by name, to split by.",
 )
 @click.option("--classes", help="Names by label, such as background,blood_cell,bacteria.")
-@click.option("--model", type=EXISTING, help="The model that has the names.")
+@click.option("--model", type=PATH, help="The model that has the names.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @rule_options
 @object_options
@@ -196,7 +192,7 @@ def measure(labels, out, classes, rules, objects, **options):
 
 
 @cli.command()
-@click.argument("model", type=EXISTING)
+@click.argument("model", type=PATH)
 def export(model):
     """Add the graph that OpenVINO runs to MODEL; training does so by itself."""
     from unetpp.app import run as running
@@ -205,8 +201,8 @@ def export(model):
 
 
 @cli.command()
-@click.argument("model", type=EXISTING)
-@click.option("--data", type=EXISTING, required=True, help="Images and masks to calibrate on and to score.")
+@click.argument("model", type=PATH)
+@click.option("--data", type=PATH, required=True, help="Images and masks to calibrate on and to score.")
 @data_options
 def quantize(model, data, **places):
     """Add a graph in 8-bit integers to MODEL, calibrated on your images; the default if it scores as well."""
@@ -216,8 +212,8 @@ def quantize(model, data, **places):
 
 
 @cli.command()
-@click.argument("model", type=EXISTING)
-@click.argument("data", type=EXISTING)
+@click.argument("model", type=PATH)
+@click.argument("data", type=PATH)
 @engine_options
 @data_options
 def levels(model, data, engine, **places):
@@ -228,9 +224,9 @@ def levels(model, data, engine, **places):
 
 
 @cli.command()
-@click.argument("model", type=EXISTING)
+@click.argument("model", type=PATH)
 @click.option("--level", type=int, required=True, help="Where the network is cut off.")
-@click.option("--out", type=EXISTING, required=True, help="Folder to make.")
+@click.option("--out", type=PATH, required=True, help="Folder to make.")
 @click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
 def prune(model, level, out, overwrite):
     """Save MODEL cut off at a level: smaller and faster."""
@@ -240,7 +236,7 @@ def prune(model, level, out, overwrite):
 
 
 @cli.command()
-@click.argument("model", type=EXISTING, required=False)
+@click.argument("model", type=PATH, required=False)
 def summary(model):
     """Show MODEL's layers, classes and origin; without MODEL, the default network."""
     from unetpp.app import run as running
@@ -249,11 +245,11 @@ def summary(model):
 
 
 @cli.command()
-@click.option("--out", type=EXISTING, default=Path("demo"), show_default=True, help="Folder to make.")
+@click.option("--out", type=PATH, default=Path("demo"), show_default=True, help="Folder to make.")
 @click.option("--budget", type=Duration(), default=100.0, help="Time to train.  [default: 100s]")
 @click.option("--overwrite", is_flag=True, help="Replace a former demo.")
 def demo(out, budget, overwrite):
-    """Draw darkfield micrographs, train on them, evaluate and predict: all in 3 minutes."""
+    """Draw darkfield micrographs, train on them, evaluate and predict: two to three minutes."""
     from unetpp.app.demo import run_demo
 
     run_demo(out, budget, overwrite=overwrite)

@@ -12,7 +12,7 @@ from unetpp.errors import SettingError
 
 # How long a run is, by either of them.
 LENGTH = {"budget", "epochs"}
-EXISTING = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path)
 
 
 class Duration(click.ParamType):
@@ -59,8 +59,8 @@ class ClassWeights(Numbers):
 def data_options(command):
     """The options that say where images and masks lie."""
     options = [
-        click.option("--images", type=EXISTING, help="Folder of the images, if not DATA/images."),
-        click.option("--masks", type=EXISTING, help="Folder of the masks, if not DATA/masks."),
+        click.option("--images", type=PATH, help="Folder of the images, if not DATA/images."),
+        click.option("--masks", type=PATH, help="Folder of the masks, if not DATA/masks."),
         click.option("--mask-suffix", help="What a mask's name has beyond its image's, such as _mask."),
     ]
     return with_options(command, options)
@@ -123,9 +123,7 @@ def rule_options(command):
 def truth_options(command):
     """The options that say what predictions are held against, gathered as `truth`."""
     options = [
-        click.option(
-            "--instances", type=EXISTING, help="Folder with the number of each true object, by name."
-        ),
+        click.option("--instances", type=PATH, help="Folder with the number of each true object, by name."),
         click.option(
             "--tolerance", type=float, default=2.0, show_default=True, help="Of boundaries, in pixels."
         ),
@@ -167,7 +165,11 @@ def training_options(command):
         click.option(
             "--budget", type=Duration(), help="Wall-clock limit, such as 45m; the run ends on time."
         ),
-        click.option("--epochs", type=click.IntRange(1), help="Passes instead of a budget.  [default: 60]"),
+        click.option(
+            "--epochs",
+            type=click.IntRange(1),
+            help="Of about two crops an image, instead of a budget.  [default: 60]",
+        ),
         click.option(
             "--from", "start", metavar="MODEL", help="Begin with this model's weights (fine-tuning)."
         ),
@@ -187,10 +189,16 @@ def training_options(command):
         click.option("--long-side", type=click.IntRange(0), help="Pixels of the long side; 0: as it is."),
         click.option("--patch", type=click.IntRange(1), help="Pixels of a crop's side."),
         click.option("--batch", type=click.IntRange(1), help="Crops a step."),
-        click.option("--accumulate", type=click.IntRange(1), help="Steps a change of weights.  [default: 1]"),
+        click.option(
+            "--accumulate",
+            type=click.IntRange(1),
+            help="Steps that make one change.  [default: 1]",
+        ),
         click.option("--workers", type=click.IntRange(1), help="Threads that draw crops."),
         click.option("--devices", type=click.IntRange(1), help="How many share a batch; needs JAX."),
-        click.option("--low-memory", is_flag=True, default=None, help="Compute twice instead of keeping."),
+        click.option(
+            "--low-memory", is_flag=True, default=None, help="A third slower, in 0.6 of the memory."
+        ),
         click.option("--focus", type=float, help="Share of crops on a class.  [default: 0.67]"),
         click.option("--augmentation", type=float, help="Strength; 0: flips alone.  [default: 1]"),
         click.option("--loss", help="Sum of losses.  [default: crossentropy + dice]"),
@@ -212,10 +220,12 @@ def training_options(command):
         ),
         click.option("--validation", type=float, help="Share of images held out.  [default: 0.15]"),
         click.option("--group-by", help="Regular expression, or FILE.csv:COLUMN: what stays on one side."),
-        click.option("--folds", type=click.IntRange(2), help="Cross-validate: so many runs."),
+        click.option(
+            "--folds", type=click.IntRange(2), help="Cross-validate: so many runs, of a --budget each."
+        ),
         click.option("--fold", type=click.IntRange(1), help="Run only this fold, from 1."),
         click.option("--seed", type=int, help="Of split, crops and weights.  [default: 0]"),
-        click.option("--plan", "plan_file", type=EXISTING, help="Options from a file of unetpp plan."),
+        click.option("--plan", "plan_file", type=PATH, help="Options from a file of unetpp plan."),
     ]
 
     @functools.wraps(command)

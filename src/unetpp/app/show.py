@@ -1,26 +1,16 @@
 """Scores as tables for the terminal."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from unetpp.analysis.figures import AT, between, figure
+
 FIGURES = {"iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall"}
-# Which figures of objects are shown, and at which IoU an object counts as found.
+# Which figures of objects are shown.
 OBJECTS = {"object_precision": "precision", "object_recall": "recall", "object_f1": "F1", "object_ap": "AP"}
-AT = "0.50"
-
-
-def figure(value: float | None) -> str:
-    """Three decimals, or a dash for None."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def between(ends: Sequence[float | None]) -> str:
-    """An interval, or nothing where there is none."""
-    return "" if None in ends else f"{ends[0]:.3f}–{ends[1]:.3f}"
 
 
 def plain_table(caption: str = "", *, footer: bool = False) -> Table:

@@ -20,6 +20,8 @@ from unetpp.errors import ImageError, InstallError, UnetppError
 
 # Axes that hold what a pixel is made of; all others but Y and X make planes.
 CHANNEL_AXES = "CS"
+# Images of more pixels are read and written by region.
+LARGE = 40_000_000
 # One image at a time is decoded as a whole.
 DECODING = Lock()
 

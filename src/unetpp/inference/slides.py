@@ -18,13 +18,11 @@ from unetpp.analysis.legend import with_legend
 from unetpp.analysis.overlay import PALETTE, draw_overlay, shrink_labels
 from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
 from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata
-from unetpp.data.regions import Regions, import_zarr, is_zarr, open_regions
+from unetpp.data.regions import LARGE, Regions, import_zarr, is_zarr, open_regions
 from unetpp.errors import ImageError, InstallError, OutputError, UnetppError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 from unetpp.inference.tiles import Block, blocks
 
-# From so many pixels on an image is read and written by region.
-LARGE = 40_000_000
 # Pixels of a preview's long side at most.
 PREVIEW = 2048
 # Working pixels that the network sees around a block.

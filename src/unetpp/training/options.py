@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from unetpp.bundle import NETWORKS
 from unetpp.errors import SettingError
 
 # Threads that draw crops, unless it is said how many.
 THREADS = max(2, (os.cpu_count() or 1) // 2)
-NETWORKS = ("UNetPP", "UNet")
 INNER = ("first", "level")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 NORMALIZATIONS = ("auto", "dataset", "image")
