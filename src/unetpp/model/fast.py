@@ -10,7 +10,9 @@ from keras import layers
 
 @keras.saving.register_keras_serializable(package="unetpp")
 class Conv2D(layers.Conv2D):
-    """`keras.layers.Conv2D` of stride 1; what was concatenated gets its gradients part by part, without copies.
+    """`keras.layers.Conv2D` of stride 1, without activation.
+
+    What was concatenated gets its gradients part by part, instead of copies of parts of one gradient.
 
     Args:
         normalized: a batch normalisation follows. It takes the bias away again, whose gradient is then 0.
@@ -39,7 +41,7 @@ class Conv2D(layers.Conv2D):
                     size, shape = tf.shape(part), tf.shape(piece)
                     by_piece.append(by_filter(input=part, filter_sizes=shape, out_backprop=dy, **same))
                     by_part.append(by_input(input_sizes=size, filter=piece, out_backprop=dy, **same))
-                by_bias = tf.zeros_like(bias) if self.normalized else tf.reduce_sum(dy, (0, 1, 2))
+                by_bias = tf.zeros_like(bias) if self.normalized else tf.raw_ops.BiasAddGrad(out_backprop=dy)
                 return tf.concat(by_piece, axis=2), by_bias, *by_part
 
             return tf.nn.bias_add(tf.nn.conv2d(x, kernel, **same), bias), gradients
@@ -54,7 +56,9 @@ class Conv2D(layers.Conv2D):
 def parts_of(x):
     """The tensors that x is concatenated of in TensorFlow's graph, else x alone."""
     operation = getattr(x, "op", None)
-    return operation.inputs[:-1] if operation and operation.type == "ConcatV2" else [x]
+    parts = operation.inputs[:-1] if operation and operation.type == "ConcatV2" else []
+    # Widths add up only where channels were concatenated, not images.
+    return parts if sum(part.shape[-1] for part in parts) == x.shape[-1] else [x]
 
 
 @keras.saving.register_keras_serializable(package="unetpp")

@@ -29,7 +29,7 @@ def recomputing(network: Any) -> Any:
         """See `recomputing`."""
 
         def call(self, images, training=None, mask=None):
-            """As the network's equation, every block behind `keras.remat`."""
+            """As the network's equation, every block behind `recomputed`."""
             if not training:
                 return super().call(images, training=training, mask=mask)
             layers = {layer.name: layer for layer in self.layers}
