@@ -2,7 +2,8 @@
 
     python models/publish.py RUN models/NAME
 
-Quantisation is calibrated and judged on training images. Then models/score.py scores it.
+Quantisation is calibrated and judged on training images; a graph that loses accuracy does not ship. Then
+models/score.py scores the model.
 """
 
 import argparse
@@ -13,7 +14,8 @@ import h5py
 import numpy as np
 from score import HELD_OUT
 
-from unetpp.bundle import WEIGHTS, add_files, find_bundle
+from unetpp.bundle import INT8, WEIGHTS, add_files, find_bundle
+from unetpp.data.files import exchange, former
 from unetpp.export import add_graph
 from unetpp.inference.quantize import quantize
 from unetpp.training.planfile import load_plan
@@ -51,9 +53,13 @@ if __name__ == "__main__":
         shutil.copy(path, chosen.out)
     halve(chosen.out)
     add_graph(chosen.out)
-    before, after, bundle = quantize(chosen.out, plan.train, say=print)
+    trial = Path(shutil.copytree(chosen.out, chosen.out.with_name(f".{chosen.out.name}")))
+    before, after, bundle = quantize(trial, plan.train, say=print)
     print(
         f"int8 on training images: {before['mean_iou']:.4f} to {after['mean_iou']:.4f}; default {bundle.graph}"
     )
+    if bundle.graph == INT8:
+        exchange(chosen.out, trial, former(chosen.out))
+    shutil.rmtree(trial, ignore_errors=True)
     names = "".join(f"{sample.stem}\n" for sample in plan.validation)
     (chosen.out / HELD_OUT).write_text(names, encoding="utf-8")

@@ -1,11 +1,12 @@
 """The scores of a model that ships, on the images that it was not trained on.
 
     python models/score.py models/NAME DATA [--split CLASS] [--thin CLASS] [--smallest N] [--instances FOLDER]
+        [--kind NAME=SIDE,SIDE,...]
 
 The images are those of DATA that models/NAME/held_out.txt names: they chose the run's best epoch, and nothing else. The
-scores are written to models/NAME/scores.json: float16, bfloat16 and int8, and float16 with test-time augmentation.
-models/NAME/failures.png shows truth and prediction of the images with the largest share of wrong pixels, without the
-micrographs, which are not ours to give.
+scores are written to models/NAME/scores.json: float16, bfloat16, int8 if the model has it, and float16 with test-time
+augmentation; "kinds" has those of kinds of images that their long sides tell apart. models/NAME/failures.png shows truth
+and prediction of the images with the largest share of wrong pixels, without the images, which may not be ours to give.
 """
 
 import argparse
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from unetpp.analysis.figures import AT
 from unetpp.analysis.legend import GREY, panel
 from unetpp.analysis.overlay import draw_overlay, shrink_labels
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.summary import summarize
+from unetpp.bundle import INT8, read_bundle
 from unetpp.data.dataset import find_samples
-from unetpp.data.images import read_image, write_png
+from unetpp.data.images import image_size, read_image, write_png
 from unetpp.data.masks import read_mask
 from unetpp.data.threads import ahead
 from unetpp.inference.evaluate import predictions, to_record
@@ -36,21 +39,34 @@ VARIANTS = {
 }
 
 
-def scores(folder: Path, samples, rules: Rules, instances: Path | None) -> dict:
+def scores(folder: Path, samples, rules: Rules, instances: Path | None, kinds: dict[str, set[int]]) -> dict:
     """The figures of every variant."""
     found = {}
-    for name, options in VARIANTS.items():
+    given = {name: v for name, v in VARIANTS.items() if name != "int8" or INT8 in read_bundle(folder).sha256}
+    sides = {sample.stem: max(image_size(sample.image)) for sample in samples}
+    for name, options in given.items():
         bundle, predictor = open_predictor(folder, **options)
         made = predictions(predictor, samples, bundle.classes, instances)
         records = list(ahead(lambda p, classes=bundle.classes: to_record(p, classes, rules), made))
         result = summarize(records, bundle.classes)
         kept = ("classes", "mean_iou", "mean_dice", "accuracy", "images", "figures", "intervals", "objects")
         found[name] = {key: result[key] for key in kept}
+        of_kinds = {kind: [r for r in records if sides[r.name] in among] for kind, among in kinds.items()}
+        found[name]["kinds"] = {
+            kind: brief(summarize(some, bundle.classes)) for kind, some in of_kinds.items()
+        }
         print(
             f"{name}: mean IoU {result['mean_iou']:.4f}",
             {n: round(c["iou"], 4) for n, c in result["classes"].items()},
         )
     return found
+
+
+def brief(result: dict) -> dict:
+    """How many images there are, and each class' IoU, and AP at IoU 0.5."""
+    ious = {name: figures["iou"] for name, figures in result["classes"].items()}
+    precise = {name: by_iou[AT] for name, by_iou in result["figures"]["object_ap"].items()}
+    return {"images": result["images"], "iou": ious, "object_ap": precise}
 
 
 def draw_failures(folder: Path, samples, count: int = 4) -> None:
@@ -84,10 +100,14 @@ if __name__ == "__main__":
     parser.add_argument("--thin", action="append", default=[])
     parser.add_argument("--smallest", type=int, default=0)
     parser.add_argument("--instances", type=Path)
+    parser.add_argument("--kind", action="append", default=[])
     chosen = parser.parse_args()
     names = set((chosen.model / HELD_OUT).read_text(encoding="utf-8").splitlines())
     samples = [sample for sample in find_samples(chosen.data) if sample.stem in names]
     rules = Rules(tuple(chosen.split), tuple(chosen.thin), chosen.smallest)
     draw_failures(chosen.model, samples)
-    found = scores(chosen.model, samples, rules, chosen.instances)
+    kinds = {
+        name: set(map(int, sides.split(","))) for name, _, sides in (k.partition("=") for k in chosen.kind)
+    }
+    found = scores(chosen.model, samples, rules, chosen.instances, kinds)
     (chosen.model / "scores.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
