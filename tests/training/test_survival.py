@@ -343,22 +343,23 @@ def test_a_budget_that_is_spent_before_the_first_step_gives_a_model(samples, tmp
 
 def test_a_run_by_budget_goes_on_with_what_it_has_left(samples, tmp_path):
     run = tmp_path / "run"
-    plan = planned(samples, run, epochs=0, budget=100.0)
+    plan = planned(samples, run, epochs=0, budget=400.0)
     stop = Watcher(at=3, act=lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        fit.train(plan, run, Budget(seconds=100.0), report=stop)
+        # After the warm-up, and far from the end however slow the machine is.
+        fit.train(plan, run, Budget(seconds=400.0, started=time.monotonic() - 15), report=stop)
     (path,) = (run / "checkpoints").glob("*.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "spent": 78.0}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "spent": 363.0}))
     begun, watcher = time.monotonic(), Watcher()
-    budget = Budget(seconds=100.0)
+    budget = Budget(seconds=400.0)
     fit.train(plan, run, budget, report=watcher, resume=True)
-    # 15 s are kept for what comes after the last step.
+    # 30 s are kept for what comes after the last step.
     assert time.monotonic() - begun < 50
     progress, _ = state(run)
     assert progress.steps == budget.taken > 3
-    assert progress.spent > 78
-    # The schedule is where the budget is; a slow machine may need a good part of it for the first steps.
-    assert stop.rows[-1]["learning_rate"] > 0.5 * OPTIONS["learning_rate"]
+    assert progress.spent > 363
+    # The schedule is where the budget is.
+    assert stop.rows[-1]["learning_rate"] > 0.9 * OPTIONS["learning_rate"]
     assert watcher.rows[0]["learning_rate"] < 0.1 * OPTIONS["learning_rate"]
 
 
