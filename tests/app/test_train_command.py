@@ -170,6 +170,17 @@ def test_a_resumed_run_takes_the_same_options_and_no_others(begun):
         resumed_plan(data, folder, {"batch": 2, "filters": (2, 8)}, {})
 
 
+def test_a_new_run_takes_the_place_of_former_folds(begun, tmp_path):
+    data, folder = begun
+    plan, mine = tmp_path / "fold_2" / "plan.json", tmp_path / "fold_2" / "notes.txt"
+    plan.parent.mkdir()
+    plan.write_text("{}")
+    mine.write_text("mine")
+    new_plan(data, folder, {"batch": 2}, None, {}, True, (), [plan.parent])
+    assert not plan.exists()
+    assert mine.read_text() == "mine"
+
+
 def test_a_run_goes_on_with_data_that_have_moved(begun, tmp_path):
     data, folder = begun
     before = resumed_plan(data, folder, {}, {})

@@ -249,7 +249,7 @@ def summary(model):
 @click.option("--budget", type=Duration(), default=100.0, help="Time to train.  [default: 100s]")
 @click.option("--overwrite", is_flag=True, help="Replace a former demo.")
 def demo(out, budget, overwrite):
-    """Draw darkfield micrographs, train on them, evaluate and predict: two to three minutes."""
+    """Draw darkfield micrographs, train on them, evaluate and predict: about two minutes."""
     from unetpp.app.demo import run_demo
 
     run_demo(out, budget, overwrite=overwrite)

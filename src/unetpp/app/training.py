@@ -30,12 +30,16 @@ def start_run(
     trackers=(),
     job=None,
     again="",
+    former=(),
 ) -> None:
-    """Plan and train, or go on with a run; `again` is the command that goes on when it is interrupted."""
+    """Plan and train, or go on with a run.
+
+    `again` is the command that goes on when it is interrupted; a new run also takes the place of the `former` ones.
+    """
     check_length(chosen)
     if chosen.get("devices", 1) > 1:
         import_training(several=True).devices.find(chosen["devices"])
-    plan_anew = partial(new_plan, data, run, chosen, names, places, overwrite, trackers)
+    plan_anew = partial(new_plan, data, run, chosen, names, places, overwrite, trackers, former)
     with console.status("looking at the data ..."):
         if resume:
             plan = resumed_plan(data, run, chosen, places)
@@ -151,11 +155,6 @@ def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> No
             raise SettingError("this is a cross-validation", where=run, mend="give --folds, too")
         start_run(data, run, chosen, started=started, **options)
         return
-    if options["overwrite"]:
-        # What is left of former folds would be taken for begun ones.
-        checked_plan(data, chosen, options["names"], options["places"], options["trackers"])
-        for folder in run.glob("fold_*"):
-            clear(folder)
     again = command(data, run, chosen, names=options["names"], places=options["places"])
     from unetpp.app.show import comparison
     from unetpp.bundle import read_bundle
@@ -170,6 +169,8 @@ def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> No
             data,
             folder,
             chosen | {"fold": fold},
+            # What is left of former folds would be taken for begun ones.
+            former=run.glob("fold_*") if options["overwrite"] and fold == 1 else (),
             started=time.monotonic(),
             **{**options, "resume": resume, "again": again},
         )
@@ -202,13 +203,6 @@ def decide(data: Path, chosen: dict, names, places):
     return make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
 
 
-def checked_plan(data, chosen, names, places, trackers):
-    """The plan of a new run, once it is sure that it can be followed."""
-    plan = decide(data, chosen, names, places)
-    import_training(several=plan.options.devices > 1).check(plan, trackers)
-    return plan
-
-
 def clear(run: Path) -> None:
     """Remove a former run from its folder."""
     for name in RUN_FILES if run.is_dir() else ():
@@ -216,7 +210,7 @@ def clear(run: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def new_plan(data, run, chosen, names, places, overwrite, trackers):
+def new_plan(data, run, chosen, names, places, overwrite, trackers, former=()):
     """The plan of a new run, saved in its cleared folder."""
     from unetpp.training.planfile import save_plan
 
@@ -226,8 +220,11 @@ def new_plan(data, run, chosen, names, places, overwrite, trackers):
         raise OutputError(
             "the folder is not empty", where=run, mend="give --resume, --overwrite or another --out"
         )
-    plan = checked_plan(data, chosen, names, places, trackers)
-    clear(run)
+    plan = decide(data, chosen, names, places)
+    # What would end the run at once shall replace none.
+    import_training(several=plan.options.devices > 1).check(plan, trackers)
+    for folder in (run, *former):
+        clear(folder)
     run.mkdir(parents=True, exist_ok=True)
     save_plan(plan, run)
     return plan
