@@ -32,6 +32,14 @@ def test_a_network_of_one_channel_splits_like_one_of_two(channels):
     assert numbers.max() == 2
 
 
+def test_regions_without_any_probability_are_objects_still():
+    labels = np.zeros((12, 30), np.uint8)
+    labels[2:8, 2:8] = labels[2:8, 12:18] = labels[2:8, 22:28] = 1
+    numbers, classes = separate(labels, split=[1], probabilities=np.zeros((12, 30, 2)))
+    assert classes.tolist() == [0, 1, 1, 1]
+    assert numbers[4, [4, 14, 24]].tolist() == [1, 2, 3]
+
+
 @given(seed=st.integers(0, 100))
 def test_ends_are_compared_with_those_within_reach_alone(seed):
     rng = np.random.default_rng(seed)
@@ -61,7 +69,7 @@ def test_distances_within_a_mask_are_those_to_the_nearest_pixel_outside(cost, se
     assert np.array_equal(filaments.depths(mask, skeleton), np.where(skeleton, expected, 0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "COST", cost)
-        assert np.array_equal(room.depths(mask), expected.astype(np.float32))
+        assert np.array_equal(room.depths(room.label(mask, connectivity=2)), expected.astype(np.float32))
 
 
 @given(seed=st.integers(0, 100))

@@ -80,6 +80,11 @@ def test_a_single_channel_is_foreground_from_one_half_on():
     np.testing.assert_array_equal(to_labels(np.array([[[0.49], [0.5]]])), [[0, 1]])
 
 
+def test_the_most_probable_class_is_that_of_argmax_also_where_classes_tie():
+    probabilities = np.random.default_rng(0).integers(0, 4, (30, 40, 5)) / 4
+    np.testing.assert_array_equal(to_labels(probabilities), probabilities.argmax(-1))
+
+
 def test_wrong_channels_are_refused_with_both_numbers():
     with pytest.raises(ImageError, match=r"5 channels.* 3"):
         Predictor(pointwise, Normalization((0.0,) * 3, (1.0,) * 3))(np.zeros((8, 8, 5), np.uint8))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from unetpp.analysis.places import places
+
 # Pixels by which a boundary may be off: about what two annotators of the same image differ by.
 TOLERANCE = 2.0
 
@@ -73,7 +75,7 @@ def class_boundaries(truth: np.ndarray, prediction: np.ndarray, classes: Iterabl
     sides = [edges(truth), edges(prediction)]
     found = []
     for label in classes:
-        true, predicted = (places[of == label] for places, of in sides)
+        true, predicted = (pixels[of == label] for pixels, of in sides)
         found.append(Boundaries(distances(predicted, true), distances(true, predicted)))
     return found
 
@@ -83,8 +85,7 @@ def edges(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     inner = np.zeros(labels.shape, bool)
     down, right = labels[1:] == labels[:-1], labels[:, 1:] == labels[:, :-1]
     inner[1:-1, 1:-1] = down[1:, 1:-1] & down[:-1, 1:-1] & right[1:-1, 1:] & right[1:-1, :-1]
-    places = np.argwhere(~inner)
-    return places, labels[tuple(places.T)]
+    return places(~inner), labels[~inner]
 
 
 def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -97,6 +97,8 @@ def size_distribution(name: str, true: np.ndarray, predicted: np.ndarray) -> str
             axes.hist(predicted, edges, color=COLOURS[0], alpha=0.5, label="predicted")
             axes.hist(true, edges, histtype="step", color=COLOURS[1], lw=2, label="true")
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:,.0f}")
+            axes.xaxis.set_minor_formatter("{x:,.0f}" if high - low < 1 else "")
     return svg[0]
 
 

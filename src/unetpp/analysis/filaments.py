@@ -8,6 +8,8 @@ from scipy.spatial import cKDTree
 from skimage.morphology import skeletonize
 from skimage.segmentation import watershed
 
+from unetpp.analysis.places import places
+
 EIGHT = np.ones((3, 3), int)
 # A filament goes on where it turns by less than so much; its direction is that of its last pixels, so many more than
 # it is wide.
@@ -68,7 +70,7 @@ def depths(mask: np.ndarray, skeleton: np.ndarray) -> np.ndarray:
         rim[one] |= padded[other]
         rim[other] |= padded[one]
     found = np.zeros(mask.shape)
-    found[skeleton] = cKDTree(np.argwhere(rim & ~padded) - 1).query(np.argwhere(skeleton))[0]
+    found[skeleton] = cKDTree(places(rim & ~padded) - 1).query(places(skeleton))[0]
     return found
 
 
@@ -88,7 +90,7 @@ def skeleton_pieces(
     The short bridge between the two forks of a shallow crossing belongs to it; short spurs are left out.
     """
     forks = skeleton.copy()
-    forks[skeleton] = surroundings(skeleton, np.argwhere(skeleton)).sum(0) > 3
+    forks[skeleton] = surroundings(skeleton, places(skeleton)).sum(0) > 3
     pieces, _ = ndimage.label(skeleton & ~forks, EIGHT)
     knots, _ = ndimage.label(forks, EIGHT)
     touching = touched_knots(pieces, knots)
@@ -122,7 +124,7 @@ def keep_seen(mask, pieces, skeleton) -> np.ndarray:
 def touched_knots(pieces: np.ndarray, knots: np.ndarray) -> list[set[int]]:
     """The crossings next to each piece."""
     touched: list[set[int]] = [set() for _ in range(pieces.max() + 1)]
-    near = surroundings(knots, np.argwhere(pieces > 0)).max(0)
+    near = surroundings(knots, places(pieces > 0)).max(0)
     for piece, knot in zip(pieces[pieces > 0][near > 0].tolist(), near[near > 0].tolist(), strict=True):
         touched[piece].add(knot)
     return touched
@@ -130,19 +132,19 @@ def touched_knots(pieces: np.ndarray, knots: np.ndarray) -> list[set[int]]:
 
 def find_ends(pieces: np.ndarray, knots: np.ndarray, distance: np.ndarray) -> list[End]:
     """The ends of all pieces."""
-    places = np.argwhere(pieces > 0)
-    if not len(places):
+    pixels = places(pieces > 0)
+    if not len(pixels):
         return []
     numbers = pieces[pieces > 0]
-    crowd, near = (surroundings(pieces, places) > 0).sum(0), surroundings(knots, places).max(0)
-    tree = cKDTree(places)
+    crowd, near = (surroundings(pieces, pixels) > 0).sum(0), surroundings(knots, pixels).max(0)
+    tree = cKDTree(pixels)
     ends = []
     for last in np.flatnonzero(crowd <= 2):
-        place, piece = places[last], numbers[last]
+        place, piece = pixels[last], numbers[last]
         reach = REACH + 2 * distance[tuple(place)]
         around = [k for k in tree.query_ball_point(place, reach) if numbers[k] == piece]
-        width = 2 * distance[tuple(places[around].T)].max()
-        away = place - places[around].mean(0)
+        width = 2 * distance[tuple(pixels[around].T)].max()
+        away = place - pixels[around].mean(0)
         norm = np.hypot(*away)
         if norm > 0:
             ends.append(End(int(piece), place, away / norm, int(near[last]), float(width)))

@@ -45,6 +45,7 @@ def examine(
     name: str,
     truth: np.ndarray,
     probabilities: np.ndarray,
+    prediction: np.ndarray | None = None,
     *,
     instances: np.ndarray | None = None,
     split: Sequence[int] = (),
@@ -58,6 +59,7 @@ def examine(
         name: of the image.
         truth: (H, W) class indices.
         probabilities: (H, W, C), C > 1.
+        prediction: (H, W) uint8, the most probable class, where that is known already.
         instances: (H, W) the number of each true object, 0 where there is none; without it, objects are found in the
             truth by the same rules as in the prediction.
         split, thin, smallest: the rules, of `separate`.
@@ -67,7 +69,8 @@ def examine(
         SettingError, MaskError: if truth and prediction do not go together.
     """
     classes = probabilities.shape[-1]
-    prediction = probabilities.argmax(-1).astype(np.uint8)
+    if prediction is None:
+        prediction = probabilities.argmax(-1).astype(np.uint8)
     counts = confusion(truth, prediction, classes)
     lines = class_boundaries(truth, prediction, range(classes))
     rules: dict[str, Any] = {"split": split, "thin": thin, "smallest": smallest}

@@ -55,7 +55,10 @@ def separate(
         raise SettingError(f"labels of shape {labels.shape} and type {labels.dtype} are no label image")
     if set(split) & set(thin):
         raise SettingError("a class is either round, to be split, or thin", mend="name it once")
-    numbers = label(labels, background=0, connectivity=2).astype(np.int32)
+    plain = np.where(np.logical_or.reduce([labels == index for index in (0, *split, *thin)]), 0, labels)
+    numbers = np.zeros(labels.shape, np.int32)
+    if plain.any():
+        numbers[:] = label(plain, connectivity=2)
     for index in (*split, *thin):
         mask = labels == index
         if not mask.any():
@@ -122,28 +125,48 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     Returns:
         (H, W) int32, 0 outside the mask.
     """
-    height = depths(mask)
+    regions = label(mask, connectivity=2)
+    height = depths(regions)
     if probability is not None:
         height *= probability
     height = ndimage.gaussian_filter(height, SMOOTH) * mask
     # Within a rim of zeros: of a flat array nothing is a maximum.
     maxima = local_maxima(np.pad(height, 1), connectivity=2)[1:-1, 1:-1]
     markers = label(maxima & mask, connectivity=2)
-    basins = watershed(-height, markers, mask=mask, connectivity=2)
-    peaks = np.zeros(basins.max() + 1, np.float32)
+    # A region with one marker is whole as it is.
+    several = count_markers(regions, markers) > 1
+    if not several.any():
+        return regions.astype(np.int32)
+    mask = several[regions]
+    box = box_of(mask)
+    mask, height = mask[box], height[box]
+    basins = watershed(-height, markers[box], mask=mask, connectivity=2)
+    peaks = np.zeros(markers.max() + 1, np.float32)
     np.maximum.at(peaks, basins[mask], height[mask])
     pairs, saddles = borders(basins, height)
-    return join(pairs, saddles, peaks)[basins].astype(np.int32)
+    regions[box][mask] = len(several) + join(pairs, saddles, peaks)[basins[mask]]
+    return regions.astype(np.int32)
 
 
-def depths(mask: np.ndarray) -> np.ndarray:
-    """How far each pixel of a mask is from the nearest outside it, or beyond the image: (H, W) float32, else 0."""
-    regions = label(mask, connectivity=2)
+def count_markers(regions: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """How many numbers markers, (H, W), have in each region: (n + 1,) ints; that of 0 means nothing."""
+    region = np.zeros(markers.max() + 1, np.int64)
+    marked = markers > 0
+    region[markers[marked]] = regions[marked]
+    return np.bincount(region[1:], minlength=regions.max() + 1)
+
+
+def depths(regions: np.ndarray) -> np.ndarray:
+    """How far each pixel of a region is from the nearest outside it, or beyond the image: (H, W) float32, else 0.
+
+    Args:
+        regions: (H, W) the number of the region that a pixel is in, 0 outside; they do not touch.
+    """
     boxes = ndimage.find_objects(regions)
-    if sum(COST + mask[box].size for box in boxes) > mask.size:
-        boxes, regions = [np.s_[:, :]], mask
-    found = np.zeros(mask.shape, np.float32)
-    # What is nearest to a region's pixel outside of it is in no other region, for these do not touch.
+    if sum(COST + regions[box].size for box in boxes) > regions.size:
+        boxes, regions = [np.s_[:, :]], regions > 0
+    found = np.zeros(regions.shape, np.float32)
+    # What is nearest to a region's pixel outside of it is in no other region.
     for region, box in enumerate(boxes, start=1):
         own = regions[box] == region
         found[box] += ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1].astype(np.float32)
@@ -157,9 +180,12 @@ def borders(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndar
         here = (slice(0, basins.shape[0] - down), slice(max(0, -right), basins.shape[1] - max(0, right)))
         there = (slice(down, None), slice(max(0, right), basins.shape[1] - max(0, -right)))
         a, b = basins[here], basins[there]
-        touch = (a != b) & (a > 0) & (b > 0)
-        pairs.append(np.sort(np.stack([a[touch], b[touch]], 1), 1))
-        saddles.append(np.minimum(height[here][touch], height[there][touch]))
+        # Few pixels differ from the next.
+        other = a != b
+        touching = np.stack([a[other], b[other]], 1)
+        inside = touching.min(1, initial=1) > 0
+        pairs.append(np.sort(touching[inside], 1))
+        saddles.append(np.minimum(height[here][other], height[there][other])[inside])
     unique, inverse = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
     highest = np.zeros(len(unique), np.float32)
     np.maximum.at(highest, inverse.ravel(), np.concatenate(saddles))

@@ -83,7 +83,6 @@ def run_report(
     from unetpp.analysis.pictures import draw_pictures
     from unetpp.analysis.report import Report, write_report
     from unetpp.data.dataset import find_samples
-    from unetpp.inference.predict import to_labels
 
     # That of a model found by its name alone goes to where one works.
     output = output or (run if run.is_dir() else Path()) / "report.html"
@@ -92,7 +91,7 @@ def run_report(
     samples = find_samples(data, **places) if data else held_out(run)
 
     def draw(found):
-        return draw_pictures(found.sample.stem, found.image, found.truth, to_labels(found.probabilities))
+        return draw_pictures(found.sample.stem, found.image, found.truth, found.labels)
 
     options = {"engine": engine, "rules": Rules(**rules), **checked(truth)}
     bundle, found = look_at(run, samples, draw, **options)

@@ -16,7 +16,7 @@ from unetpp.data.dataset import Sample, check_sizes
 from unetpp.data.images import IMAGE_SUFFIXES, read_image
 from unetpp.data.masks import read_indices, read_mask
 from unetpp.errors import DatasetError, ImageError, MaskError
-from unetpp.inference.predict import Ensemble, Predictor
+from unetpp.inference.predict import Ensemble, Predictor, to_labels
 
 
 def evaluate(
@@ -63,6 +63,7 @@ class Prediction:
         image: (H, W, C).
         truth: (H, W) uint8 class indices.
         probabilities: (H, W, classes) float32.
+        labels: (H, W) uint8, the most probable class.
         instances: (H, W) the number of each true object, if known.
     """
 
@@ -70,6 +71,7 @@ class Prediction:
     image: np.ndarray
     truth: np.ndarray
     probabilities: np.ndarray
+    labels: np.ndarray
     instances: np.ndarray | None
 
 
@@ -95,7 +97,7 @@ def predictions(
         numbers = read_instances(sample, instances, truth.shape) if instances else None
         with blaming(sample.image):
             found = of_classes(predictor(image))
-        yield Prediction(sample, image, truth, found, numbers)
+        yield Prediction(sample, image, truth, found, to_labels(found), numbers)
 
 
 def to_record(
@@ -113,6 +115,7 @@ def to_record(
         found.sample.stem,
         found.truth,
         found.probabilities,
+        found.labels,
         instances=found.instances,
         tolerance=tolerance,
         **rules.indices(classes),
