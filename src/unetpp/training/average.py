@@ -40,8 +40,11 @@ class Average(keras.callbacks.Callback):
             progress.average = weights
         progress.steps += 1
         share = 1 - min(0.99, (1 + progress.steps) / (10 + progress.steps))
-        for average, value in zip(progress.average, weights, strict=True):
-            average += share * (value - average)
+        # Not in place: JAX may have made the twin's weights of these very arrays, without a copy.
+        progress.average = [
+            average + share * (value - average)
+            for average, value in zip(progress.average, weights, strict=True)
+        ]
 
     def applied(self) -> keras.Model:
         """The twin, with the averaged weights and their statistics."""
