@@ -54,6 +54,16 @@ def test_grey_values_are_those_of_a_whole_image(dtype, photometric, tmp_path):
     np.testing.assert_array_equal(found, read_image(tmp_path / "a.tif")[3:20, 5:50])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int16"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_values_are_those_of_a_whole_image_in_either_byte_order(dtype, byteorder, tmp_path):
+    pixels = RNG.integers(0, 200, (40, 50)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, byteorder=byteorder)
+    found, whole = read(tmp_path / "a.tif", (), slice(3, 20), slice(5, 50)), read_image(tmp_path / "a.tif")
+    assert found.dtype == whole.dtype
+    np.testing.assert_array_equal(found, whole[3:20, 5:50])
+
+
 def test_opacity_is_left_out(tmp_path):
     pixels = np.dstack([RGB, RGB[..., :1]])
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])

@@ -100,6 +100,16 @@ def test_planes_are_predicted_one_by_one(tmp_path):
         assert min(page.shape[0] for page in file.pages) > 50
 
 
+def test_plain_pages_are_a_stack_like_any_other(tmp_path):
+    stack = RNG.integers(0, 256, (3, 50, 70), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "in.tif") as file:
+        for page in stack:
+            file.write(page, contiguous=False, metadata=None)
+    predict_folder(find_jobs([str(tmp_path / "in.tif")]), PREDICTOR, tmp_path / "out", classes=CLASSES)
+    found = tifffile.imread(tmp_path / "out" / "labels" / "in.ome.tif")
+    np.testing.assert_array_equal(found, [PREDICTOR.labels(page[..., None]) for page in stack])
+
+
 class StopError(Exception):
     """Somebody presses Ctrl-C."""
 

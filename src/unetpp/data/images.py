@@ -170,8 +170,9 @@ def to_pixel_type(pixels: np.ndarray, path: Path) -> np.ndarray:
     """Bring stored pixels to uint8, uint16 or float32."""
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.dtype in (np.uint8, np.uint16, np.float32):
-        return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    native = pixels.dtype.newbyteorder("=")
+    if native in (np.uint8, np.uint16, np.float32):
+        return np.ascontiguousarray(pixels, native)
     if pixels.dtype.kind in "iuf":
         return pixels.astype(np.float32)
     raise ImageError(

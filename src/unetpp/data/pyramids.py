@@ -13,6 +13,8 @@ from unetpp.data.images import atomic_path
 TILE = 512
 # A pyramid's last level is at most so wide and high.
 SMALLEST = 1024
+# Letters of axes that OME-TIFF has a meaning for.
+OME_AXES = "TZYXAPRHEQ"
 
 
 def add_levels(store: Path, chunk: int = TILE) -> list:
@@ -53,7 +55,7 @@ def write_ome_tiff(path: Path, levels: Sequence, axes: str) -> None:
     Args:
         path: the file.
         levels: arrays (..., H, W) that are read band by band, the largest first.
-        axes: a letter for each axis, such as "ZYX".
+        axes: a letter for each axis, such as "ZYX"; see `to_ome_axes`.
 
     Raises:
         OutputError: if it cannot be written.
@@ -69,9 +71,19 @@ def write_ome_tiff(path: Path, levels: Sequence, axes: str) -> None:
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as file:
         for k, level in enumerate(levels):
             more: dict[str, Any] = (
-                {"subifds": len(levels) - 1, "metadata": {"axes": axes}} if k == 0 else {"subfiletype": 1}
+                {"subifds": len(levels) - 1, "metadata": {"axes": to_ome_axes(axes)}} if k == 0 else {"subfiletype": 1}
             )
             file.write(_tiles(level), shape=level.shape, **options, **more)
+
+
+def to_ome_axes(axes: str) -> str:
+    """Axes of planes as an OME-TIFF can name them: those it has no letter for, such as the I of plain pages, get one.
+
+    >>> to_ome_axes("IYX"), to_ome_axes("TZYX")
+    ('ZYX', 'TZYX')
+    """
+    spare = iter([letter for letter in "ZTQPRHEA" if letter not in axes])
+    return "".join(axis if axis in OME_AXES else next(spare) for axis in axes)
 
 
 def write_ome_zarr_metadata(
