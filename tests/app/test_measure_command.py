@@ -42,6 +42,14 @@ def labelled(tmp_path):
     return tmp_path
 
 
+def test_instances_of_a_former_run_are_not_measured(labelled, capsys):
+    out = labelled / "labels" / "objects"
+    for _ in range(2):
+        options = ("--classes", CLASSES, "--also", "instances", "--overwrite")
+        assert run("measure", labelled / "labels", "--out", out, *options) == 0
+        assert "in 2 images" in capsys.readouterr().out
+
+
 def test_objects_and_counts_are_tables(labelled, capsys):
     out = labelled / "out"
     options = [

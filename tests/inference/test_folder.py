@@ -11,7 +11,7 @@ from unetpp.data.images import read_image, write_png
 from unetpp.data.normalization import Normalization
 from unetpp.errors import ImageError, OutputError, SettingError
 from unetpp.inference.folder import predict_folder
-from unetpp.inference.jobs import Job, _unique_names, check_extras, find_jobs
+from unetpp.inference.jobs import MEASURED, Job, _unique_names, check_extras, find_jobs
 from unetpp.inference.predict import Predictor
 
 
@@ -39,7 +39,25 @@ def test_outputs_below_the_images_are_no_images(tmp_path):
     picture(tmp_path / "out" / "labels" / "a.png")
     assert [job.name for job in find_jobs([str(tmp_path)], tmp_path / "out")] == ["a"]
     # Labels are images where they are asked for.
-    assert len(find_jobs([str(tmp_path / "out")], tmp_path / "out")) == 1
+    assert len(find_jobs([str(tmp_path / "out" / "labels")], tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize("given", ["", "*.png", "**/*.png"])
+@pytest.mark.parametrize("below", ["", "out"], ids=["beside the images", "below the images"])
+def test_a_second_run_finds_what_the_first_found(given, below, tmp_path):
+    out = tmp_path / below
+    picture(tmp_path / "a.png")
+    first = find_jobs([str(tmp_path / given)], out)
+    for folder in ("labels", "overlays", "instances"):
+        picture(out / folder / "a.png")
+    assert find_jobs([str(tmp_path / given)], out) == first
+
+
+def test_labels_beside_tables_are_measured_though_outputs_lie_there(tmp_path):
+    picture(tmp_path / "labels" / "a.png")
+    picture(tmp_path / "instances" / "a.png")
+    assert [job.name for job in find_jobs([str(tmp_path / "labels")], tmp_path, MEASURED)] == ["a"]
+    assert [job.name for job in find_jobs([str(tmp_path)], tmp_path, MEASURED)] == ["labels/a"]
 
 
 def test_extras_that_would_not_be_written_are_refused(tmp_path):

@@ -23,14 +23,14 @@ def measure_labels(
     """Measure the objects of label images."""
     from unetpp.analysis.subjects import find_subjects
     from unetpp.data.dataset import check_classes
-    from unetpp.inference.jobs import find_jobs
+    from unetpp.inference.jobs import MEASURED, find_jobs
 
     if classes:
         check_classes(classes)
     if "numbered" in objects["extras"] and images is None:
         what = "--also numbered draws on the images the labels were made from"
         raise SettingError(what, mend="give their folder as --images, or leave it out")
-    jobs = find_jobs(list(inputs))
+    jobs = find_jobs(list(inputs), out, MEASURED)
     folders = [Path(given).resolve() for given in inputs]
     subjects = find_subjects([(job.image, job.name) for job in jobs], images, probabilities, folders=folders)
     check_outputs(jobs, out, overwrite=overwrite, **objects)

@@ -71,7 +71,9 @@ def write_ome_tiff(path: Path, levels: Sequence, axes: str) -> None:
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as file:
         for k, level in enumerate(levels):
             more: dict[str, Any] = (
-                {"subifds": len(levels) - 1, "metadata": {"axes": to_ome_axes(axes)}} if k == 0 else {"subfiletype": 1}
+                {"subifds": len(levels) - 1, "metadata": {"axes": to_ome_axes(axes)}}
+                if k == 0
+                else {"subfiletype": 1}
             )
             file.write(_tiles(level), shape=level.shape, **options, **more)
 

@@ -12,6 +12,8 @@ from unetpp.errors import ImageError, OutputError, SettingError
 from unetpp.inference.slides import kind
 
 ZARR_SUFFIX = ".zarr"
+# The folders of pictures below OUT, of predictions and of objects.
+PREDICTED, MEASURED = ("labels", "overlays", "probabilities", "uncertainty"), ("instances", "numbered")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ def is_file(out: Path) -> bool:
     return out.suffix.lower() in {ZARR_SUFFIX, ".tif", ".tiff", ".png"}
 
 
-def find_jobs(inputs: list[str], out: Path | None = None) -> list[Job]:
+def find_jobs(
+    inputs: list[str], out: Path | None = None, written: Sequence[str] = (*PREDICTED, *MEASURED)
+) -> list[Job]:
     """The images that files, folders and globs stand for, each with a name no other has.
 
     A file below a given folder keeps its sub-folder. Where two inputs would share a name, their suffixes
@@ -56,16 +60,17 @@ def find_jobs(inputs: list[str], out: Path | None = None) -> list[Job]:
 
     Args:
         inputs: paths or glob patterns.
-        out: the folder of outputs, whose files are no images of a folder that it lies in.
+        out: the folder of outputs, whose files are no images of a folder or pattern that it lies in.
+        written: folders below `out` whose files are no images either where `out` is such a folder itself.
 
     Raises:
         ImageError: if an input does not exist or holds no image.
     """
     found: dict[Path, PurePosixPath] = {}
     for given in inputs:
-        outputs = out.resolve() if out and Path(given).resolve() in out.resolve().parents else None
+        outputs = set(_outputs_in(_root(given), out.resolve(), written)) if out else set()
         for image, relative in _expand(given):
-            if outputs not in image.parents:
+            if outputs.isdisjoint(image.parents):
                 found.setdefault(image, relative)
     if not found:
         raise ImageError("only outputs are here", where=out, mend="give the folder of the images")
@@ -136,6 +141,21 @@ def _expand(given: str) -> Iterator[tuple[Path, PurePosixPath]]:
             raise ImageError("no image matches", where=given, mend="check the pattern")
         for file in files:
             yield file.resolve(), PurePosixPath(file.name)
+
+
+def _root(given: str) -> Path:
+    """The folder in which an input's images are looked for; of a file, itself."""
+    path = Path(given)
+    while has_magic(str(path)) and not path.exists():
+        path = path.parent
+    return path.resolve()
+
+
+def _outputs_in(root: Path, out: Path, written: Sequence[str]) -> list[Path]:
+    """Folders of outputs that an input of images would find."""
+    if root == out:
+        return [out / name for name in written]
+    return [out] if root in out.parents else []
 
 
 def _is_image(path: Path) -> bool:
