@@ -111,7 +111,8 @@ def join_job(job: str, chosen: dict) -> dict:
     devices.join(job)
     console.quiet = devices.place()[0] > 0
     count = devices.count()
-    if chosen.get("devices", count) != count:
+    # A plan's file says 1 where nothing was asked for.
+    if chosen.get("devices", 1) not in (1, count):
         raise SettingError(f"--devices {chosen['devices']}: the job has {count}", mend="leave --devices out")
     return {**chosen, "devices": count}
 

@@ -40,6 +40,10 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, step):
         return self.draw(self.first + step)
 
+    def release(self) -> None:
+        """Let go of the pictures: Keras keeps this object, and threads that draw ahead, until the process ends."""
+        del self.sampler
+
     def whole(self, steps: int) -> list[np.ndarray]:
         """The images of the run's first batches, all shares together."""
         everything = range(self.options.batch)

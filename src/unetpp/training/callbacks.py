@@ -44,6 +44,7 @@ class Follow(keras.callbacks.Callback):
     Args:
         budget: what the run may use.
         peak: the highest learning rate.
+        end: what `Progress.finished` becomes when all is spent.
         report: is told of each step.
         stop: whether someone asked to stop.
 
@@ -51,9 +52,9 @@ class Follow(keras.callbacks.Callback):
         diverged: whether the loss, or a weight, is not a number; the run stops then, too.
     """
 
-    def __init__(self, budget: Budget, peak: float, report: Report, stop: Callable[[], bool]):
+    def __init__(self, budget: Budget, peak: float, end: list, report: Report, stop: Callable[[], bool]):
         super().__init__()
-        self.budget, self.peak, self.report, self.stop = budget, peak, report, stop
+        self.budget, self.peak, self.end, self.report, self.stop = budget, peak, end, report, stop
         self.diverged, self.share = False, 0.0
 
     def on_train_begin(self, logs=None):
@@ -128,7 +129,8 @@ class Validate(keras.callbacks.Callback):
         # The TensorBoard callback reads the logs after this one.
         logs |= {f"val_{name}": row[name] for name in row if "iou" in name and row[name] is not None}
         progress.history.append(row)
-        self.watch(result)
+        if self.watch(result) or self.follow.share >= 1:
+            progress.finished = self.follow.end
         if first:
             write_history(progress.history, self.run / "history.csv")
             save_checkpoint(self.run / "checkpoints", self.model, progress)
@@ -136,8 +138,8 @@ class Validate(keras.callbacks.Callback):
         # What the last validation and the offsets will take, with room for a noisy machine, pictures and the graph.
         self.budget.reserve = 1.3 * 3 * (time.monotonic() - begun) + 10
 
-    def watch(self, result: dict) -> None:
-        """Warn of a class that is never predicted, and stop a run that no longer gains."""
+    def watch(self, result: dict) -> bool:
+        """Warn of a class that is never predicted, and stop a run that no longer gains: true."""
         progress, classes = self.progress, self.plan.classes
         for name, found in zip(classes, np.sum(result["confusion"], 0), strict=True):
             missed = result["classes"][name]["support"] and not found
@@ -148,9 +150,11 @@ class Validate(keras.callbacks.Callback):
                     "a lower --learning-rate, or --loss focal+tversky"
                 )
         patience = self.plan.options.patience
-        if patience and any(agree(progress.epoch - progress.best_epoch >= patience)):
+        over = bool(patience) and any(agree(progress.epoch - progress.best_epoch >= patience))
+        if over:
             self.report.warn(f"no gain in {patience} validations: the run ends")
             self.model.stop_training = True
+        return over
 
 
 def foreground_iou(result: dict, classes: tuple[str, ...]) -> float:

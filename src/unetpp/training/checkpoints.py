@@ -30,6 +30,7 @@ class Progress:
         best: the best validation score so far, and -1 before the first.
         best_epoch: when it was reached.
         rollbacks: how often the loss was not a number.
+        finished: the length, in seconds or steps, and the patience that the run has come to the end of, if it has.
         silent: for how many validations in a row each class was there and not predicted.
         history: a row a validation, as in history.csv.
         average: the moving average of the trainable weights.
@@ -41,6 +42,7 @@ class Progress:
     best: float = -1.0
     best_epoch: int = 0
     rollbacks: int = 0
+    finished: list | None = None
     silent: dict[str, int] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     average: list[np.ndarray] = field(default_factory=list)

@@ -45,7 +45,7 @@ from unetpp.training.schedule import Budget
 from unetpp.training.trackers import imported, tensorboard, tracking
 from unetpp.training.validation import open_network, predict, score
 
-# Optimiser steps an epoch: each training image about twice, and never so few that validation prevails.
+# Batches an epoch: each training image about twice, and never so few that validation prevails.
 PASSES, LEAST_STEPS = 2, 10
 # Batches by which the averaged weights' statistics are measured before each validation.
 STATISTICS = 10
@@ -102,7 +102,10 @@ def train(
         tracking(trackers if first else (), plan, run) as tracked,
         devices.spread(options.devices),
     ):
-        steadfast(Sitting(plan, run, budget, report, held_out, batches, interrupted, tracked), resume)
+        try:
+            steadfast(Sitting(plan, run, budget, report, held_out, batches, interrupted, tracked), resume)
+        finally:
+            batches.release()
         if any(devices.agree(interrupted())):
             raise KeyboardInterrupt
         if first:
@@ -119,9 +122,10 @@ def train(
 
 
 def check(plan: Plan, trackers: Sequence[str] = ()) -> None:
-    """Raise what would end a run before its first step: SettingError or InstallError."""
-    losses.get(plan.options.loss, class_weights=plan.class_weights)
+    """Raise what would end a run before its first step: SettingError, BundleError or InstallError."""
     imported(trackers)
+    with precision(plan.options.precision):
+        begin(build(plan), plan)
 
 
 def measure_out(budget: Budget, options: Options, steps: int) -> None:
@@ -157,22 +161,21 @@ def steadfast(sitting: Sitting, resume: bool) -> None:
     budget.spent, budget.taken = progress.spent, progress.steps
     while sit(sitting, model, progress).diverged:
         rollbacks = progress.rollbacks + 1
-        if rollbacks <= ROLLBACKS:
-            model, progress = start(plan, run, resume=True)
-            progress.rollbacks, progress.spent = rollbacks, budget.elapsed
-            # So that it counts in a run that is resumed, too.
-            if devices.place()[0] == 0:
-                save_checkpoint(run / "checkpoints", model, progress)
-        sitting.report.warn(
-            f"the loss is not a number at step {budget.taken}: back a checkpoint, at half the rate"
-        )
-        budget.taken = progress.steps
         if rollbacks > ROLLBACKS:
             raise TrainingError(
                 f"the loss was not a number {rollbacks} times",
                 where=run,
                 mend="start anew with a lower --learning-rate, --precision float32, or another --loss",
             )
+        sitting.report.warn(
+            f"the loss is not a number at step {budget.taken}: back a checkpoint, at half the rate"
+        )
+        model, progress = start(plan, run, resume=True)
+        progress.rollbacks, progress.spent = rollbacks, budget.elapsed
+        budget.taken = progress.steps
+        # So that it counts in a run that is resumed, too.
+        if devices.place()[0] == 0:
+            save_checkpoint(run / "checkpoints", model, progress)
 
 
 def sit(sitting: Sitting, model, progress: Progress) -> Follow:
@@ -181,13 +184,18 @@ def sit(sitting: Sitting, model, progress: Progress) -> Follow:
     with devices.alone():
         average = Average(progress, build(plan), sitting.batches.whole(STATISTICS))
     rate = plan.options.learning_rate * 0.5**progress.rollbacks
-    follow = Follow(budget, rate, sitting.report, sitting.interrupted)
+    end = [budget.seconds or budget.steps, plan.options.patience]
+    follow = Follow(budget, rate, end, sitting.report, sitting.interrupted)
     validate = Validate(plan, sitting.held_out, run, average, progress, follow)
     callbacks = [Continue(sitting.batches, progress), follow, average, validate]
     if devices.place()[0] == 0:
         callbacks += [*tensorboard(run / "events", sitting.held_out, validate), *sitting.tracked]
-    # A budget that loading has used up still gives a model, if a poor one.
-    if budget.share < 1 or not progress.steps:
+    # JAX and PyTorch would take a batch for this out of turn, and give each step that of another.
+    if keras.backend.backend() != "tensorflow":
+        model._symbolic_build(data_batch=sitting.batches.draw(0))
+    [share] = devices.agree(budget.share)
+    # A run that has come to its end stays as it is; a budget that loading has used up still gives a model, if a poor one.
+    if progress.finished != follow.end and (share < 1 or not progress.steps):
         # As many epochs as the budget holds.
         options = {"epochs": sys.maxsize, "initial_epoch": progress.epoch, "shuffle": False, "verbose": 0}
         model.fit(sitting.batches, callbacks=callbacks, **options)

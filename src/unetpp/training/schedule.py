@@ -63,4 +63,4 @@ class Budget:
         """An estimate of the seconds left."""
         if self.seconds is not None:
             return max(0.0, self.seconds - self.elapsed)
-        return (self.elapsed - self.spent) * (1 - self.share) / self.share if self.share else math.inf
+        return self.elapsed * (1 - self.share) / self.share if self.share else math.inf
