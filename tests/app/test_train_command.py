@@ -13,7 +13,7 @@ import pytest
 from commands import FAST, refuses, run
 
 from unetpp.app.training import new_plan, resumed_plan
-from unetpp.bundle import DESCRIPTION
+from unetpp.bundle import DESCRIPTION, WEIGHTS
 from unetpp.errors import DatasetError, SettingError
 from unetpp.training import fit
 from unetpp.training.planfile import load_plan
@@ -153,6 +153,17 @@ def test_what_cannot_be_trained_replaces_no_run(wrong, data, tmp_path, capsys, m
     assert all(path.exists() for path in kept)
     refuses(capsys, "train", data, "--out", tmp_path / "new", *wrong, saying=wrong[-1])
     assert not (tmp_path / "new").exists()
+
+
+def test_a_damaged_model_to_start_from_replaces_no_run(trained, data, tmp_path, capsys):
+    shutil.copytree(trained / "model", tmp_path / "damaged")
+    (tmp_path / "damaged" / WEIGHTS).write_bytes(b"?")
+    kept = tmp_path / "run" / "plan.json"
+    kept.parent.mkdir()
+    kept.write_text("{}")
+    given = ("--out", tmp_path / "run", "--from", tmp_path / "damaged", "--overwrite")
+    refuses(capsys, "train", data, *given, saying=f"{WEIGHTS} is damaged")
+    assert kept.exists()
 
 
 @pytest.fixture

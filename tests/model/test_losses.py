@@ -164,6 +164,13 @@ def test_values_and_gradients_are_finite_at_the_extremes(name, truth, predicted)
     assert np.isfinite(slope).all()
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_has_a_slope_where_the_network_is_sure(gamma):
+    y, p = np.array([[[0, 1]]]), np.array([[[[1.0, 0.0], [1.0, 0.0]]]], np.float32)
+    _, slope = value_and_gradient(lambda y, p: losses.focal(y, p, gamma=gamma), y, p)
+    assert np.isfinite(slope).all()
+
+
 def value_and_gradient(function, y, p):
     """The summed loss and its derivative by p, on whichever backend runs."""
     backend = keras.backend.backend()
@@ -232,6 +239,14 @@ def test_any_pixel_loss_is_weighted_by_the_true_class():
     assert float(found) == pytest.approx(
         value("crossentropy", y, p, class_weights=[1, 50, 70]).mean(), rel=1e-4
     )
+
+
+def test_a_loss_of_keras_is_saved_with_its_weights():
+    y, p = draw(13)
+    loss = losses.weighted_loss(keras.losses.CategoricalCrossentropy(label_smoothing=0.1), [1, 50, 70])
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    values = [float(each(np.eye(3, dtype=np.float32)[y], p.astype(np.float32))) for each in (loss, again)]
+    assert values[0] == values[1] > 0
 
 
 def test_any_region_loss_is_weighted_by_class():

@@ -310,6 +310,11 @@ def test_a_run_without_gain_ends_early(samples, tmp_path):
     fit.train(plan, tmp_path / "run", Budget(), report=watcher)
     assert len(watcher.rows) < 10
     assert "no gain in 2 validations" in watcher.warnings[-1]
+    # Neither does it go on when it is resumed, unless it is given more patience.
+    for patience, more in ((2, 0), (3, 1)):
+        longer, again = replace(plan, options=replace(plan.options, patience=patience)), Watcher()
+        fit.train(longer, tmp_path / "run", Budget(), report=again, resume=True)
+        assert len(again.rows) == more
 
 
 def test_gathered_gradients_are_those_of_a_larger_batch(samples, tmp_path):

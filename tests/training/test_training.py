@@ -196,6 +196,8 @@ def test_the_learning_rate_rises_then_falls():
 def test_a_budget_counts_steps_or_seconds():
     budget = Budget(steps=40, taken=10)
     assert budget.share == pytest.approx(0.25)
+    # A quarter took ten minutes, nearly all of them in an earlier sitting.
+    assert Budget(steps=40, taken=10, spent=600.0).left == pytest.approx(1800, abs=10)
     earlier = Budget(seconds=100.0, spent=60.0, reserve=20.0)
     assert earlier.share == pytest.approx(0.75, abs=0.01)
     assert earlier.left == pytest.approx(40, abs=1)

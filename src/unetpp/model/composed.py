@@ -46,7 +46,7 @@ class Weighted(keras.losses.Loss):
     that returns fewer is applied to each class's channel, and averaged over the classes each batch shows.
 
     Args:
-        function: a registered Keras function, or a built-in one.
+        function: a registered Keras function or loss, or a built-in one.
         class_weights: by class index.
     """
 
@@ -59,7 +59,9 @@ class Weighted(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """One value an image, (B,), or one in all, (1,): float32."""
-        values = self.function(y_true, y_pred)
+        # Of a loss its values, not their mean.
+        function = getattr(self.function, "call", self.function)
+        values = function(y_true, y_pred)
         y, p, valid = pixels(y_true, y_pred, None)
         w = weights(self.class_weights, y, valid)
         if len(values.shape) == len(y_pred.shape) - 1:
@@ -68,14 +70,15 @@ class Weighted(keras.losses.Loss):
                 ops.reshape(ops.cast(values, "float32"), ops.shape(true_weights)), true_weights
             )
         channels = [slice(c, c + 1) for c in range(p.shape[-1])]
-        by_class = ops.stack([ops.mean(self.function(y[..., c], p[..., c])) for c in channels], -1)
+        by_class = ops.stack([ops.mean(function(y[..., c], p[..., c])) for c in channels], -1)
         present = ops.cast(ops.sum(y, (0, 1)) > 0, "float32")
         return weighted_mean(ops.expand_dims(by_class, 0), w * present)
 
     def get_config(self):
         """The arguments that make this loss again."""
         function = keras.saving.serialize_keras_object(self.function)
-        return {"function": function, "class_weights": self.class_weights, "name": self.name}
+        config = {"function": function, "class_weights": self.class_weights}
+        return config | {"name": self.name, "reduction": self.reduction}
 
     @classmethod
     def from_config(cls, config):

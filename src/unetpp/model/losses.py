@@ -26,7 +26,15 @@ from keras import ops
 
 from unetpp.errors import SettingError
 from unetpp.model.composed import Sum, Weighted, add, terms
-from unetpp.model.regions import mean_over_pixels, mean_over_regions, pixels, regions, weighted_mean, weights
+from unetpp.model.regions import (
+    EPSILON,
+    mean_over_pixels,
+    mean_over_regions,
+    pixels,
+    regions,
+    weighted_mean,
+    weights,
+)
 from unetpp.model.weights import resolve_class_weights
 
 
@@ -45,9 +53,11 @@ def focal(y_true, y_pred, *, gamma=2.0, class_weights=None, ignore_index=None):
 
     Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4.
     """
+    # At p = 1 the slope of a power below 1 is infinite, and its product with log 1 no number.
     return mean_over_pixels(
-        lambda p: -((1 - p) ** gamma) * ops.log(p), y_true, y_pred, class_weights, ignore_index
-    )
+        lambda p: -(ops.maximum(1 - p, EPSILON) ** gamma) * ops.log(p),
+        y_true, y_pred, class_weights, ignore_index,
+    )  # fmt: skip
 
 
 def tversky(y_true, y_pred, *, alpha=0.3, beta=0.7, smooth=1.0, class_weights=None, ignore_index=None):
@@ -273,4 +283,4 @@ def weighted_loss(loss, class_weights, *, class_names=None, **options):
     if known is not loss:
         return known
     resolved = resolve_class_weights(class_weights, len(class_weights), class_names=class_names)
-    return Weighted(loss.call if isinstance(loss, keras.losses.Loss) else loss, resolved)
+    return Weighted(loss, resolved)

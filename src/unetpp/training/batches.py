@@ -57,7 +57,7 @@ class Batches(keras.utils.PyDataset):
 
 
 class Continue(keras.callbacks.Callback):
-    """Other crops in each epoch, and the same again in a run that is resumed."""
+    """Other crops and dropout in each step, and the same again in a run that is resumed."""
 
     def __init__(self, batches: Batches, progress: Progress):
         super().__init__()
@@ -66,3 +66,11 @@ class Continue(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Before the first crop of the epoch is drawn."""
         self.batches.first = self.progress.steps
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """On PyTorch, dropout draws from a generator of the process, which is in no checkpoint."""
+        if keras.backend.backend() == "torch":
+            import torch
+
+            seed = np.random.SeedSequence((self.batches.options.seed, self.progress.steps))
+            torch.manual_seed(int(seed.generate_state(1)[0]))

@@ -150,7 +150,7 @@ class Validate(keras.callbacks.Callback):
                     "a lower --learning-rate, or --loss focal+tversky"
                 )
         patience = self.plan.options.patience
-        over = bool(patience) and any(agree(progress.epoch - progress.best_epoch >= patience))
+        over = patience is not None and any(agree(progress.epoch - progress.best_epoch >= patience))
         if over:
             self.report.warn(f"no gain in {patience} validations: the run ends")
             self.model.stop_training = True

@@ -30,7 +30,6 @@ from unetpp.data.dataset import Sample
 from unetpp.data.images import write_png
 from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, TrainingError, UnetppError
 from unetpp.export import add_graph
-from unetpp.model import losses
 from unetpp.training import devices
 from unetpp.training.average import Average
 from unetpp.training.batches import Batches, Continue
@@ -194,7 +193,8 @@ def sit(sitting: Sitting, model, progress: Progress) -> Follow:
     if keras.backend.backend() != "tensorflow":
         model._symbolic_build(data_batch=sitting.batches.draw(0))
     [share] = devices.agree(budget.share)
-    # A run that has come to its end stays as it is; a budget that loading has used up still gives a model, if a poor one.
+    # A run that has come to its end stays as it is. A budget that loading has used up still gives a model, if a poor
+    # one.
     if progress.finished != follow.end and (share < 1 or not progress.steps):
         # As many epochs as the budget holds.
         options = {"epochs": sys.maxsize, "initial_epoch": progress.epoch, "shuffle": False, "verbose": 0}
