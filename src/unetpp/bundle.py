@@ -11,6 +11,7 @@ The network is built again from the checked settings, and only weights are loade
 
 import json
 import math
+import os
 import shutil
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -197,7 +198,10 @@ def load_model(path: Path):
 
 
 def add_files(folder: Path, files: dict[str, Path], **changes) -> Bundle:
-    """Move files into a bundle and into its description; whatever happens, the bundle stays whole.
+    """Move files into a bundle and into its description.
+
+    A kill between the two leaves files that are not those of the description: its weights still predict, and what
+    added the files adds them again.
 
     Args:
         folder: of the bundle.
@@ -207,6 +211,9 @@ def add_files(folder: Path, files: dict[str, Path], **changes) -> Bundle:
     bundle = read_bundle(folder)
     sums = {name: checksum(path) for name, path in files.items()}
     for name, path in files.items():
+        # Not in the description before it is on the disk.
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
         path.replace(folder / name)
     bundle = replace(bundle, sha256={**bundle.sha256, **sums}, **changes)
     write_description(folder, bundle)
@@ -242,9 +249,8 @@ def verified(folder: Path, bundle: Bundle, name: str) -> Path:
         path = folder / other
         if not path.is_file() or checksum(path) != bundle.sha256.get(other):
             what = "damaged" if path.is_file() else "missing"
-            raise BundleError(
-                f"{other} is {what}", where=path, mend="copy the model again, or train it again"
-            )
+            again = {WEIGHTS: "train it again", INT8: "run unetpp quantize"}.get(name, "run unetpp export")
+            raise BundleError(f"{other} is {what}", where=path, mend=f"copy the model again, or {again}")
     return folder / name
 
 
