@@ -197,7 +197,10 @@ def training_options(command):
         click.option("--workers", type=click.IntRange(1), help="Threads that draw crops."),
         click.option("--devices", type=click.IntRange(1), help="How many share a batch; needs JAX."),
         click.option(
-            "--low-memory", is_flag=True, default=None, help="A third slower, in 0.6 of the memory."
+            "--low-memory",
+            is_flag=True,
+            default=None,
+            help="A third slower, in 0.6 of the memory; TensorFlow.",
         ),
         click.option("--focus", type=float, help="Share of crops on a class.  [default: 0.67]"),
         click.option("--augmentation", type=float, help="Strength; 0: flips alone.  [default: 1]"),

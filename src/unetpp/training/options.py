@@ -23,7 +23,7 @@ class Options:
 
     Attributes:
         budget: seconds of wall clock, or None.
-        epochs: passes over the training images, used without a budget.
+        epochs: of about two crops a training image, and of 10 batches at least; used without a budget.
         network: "UNetPP" or "UNet".
         filters: the width of each level.
         inner_filters: the width of UNet++'s inner nodes: the "first" level's, or each "level"'s own.
