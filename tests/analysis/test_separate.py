@@ -120,7 +120,7 @@ def test_what_is_no_label_image_is_refused(labels):
         separate(np.zeros((3, 3), int), split=[1], thin=[1])
 
 
-def rows_read(labels, pixels):
+def rows_read(labels, pixels, thin=()):
     """Assert that strips hold every object once and whole; the number of rows that were read for them."""
     total = np.zeros(labels.shape, np.uint8)
     count, lengths = 0, []
@@ -129,7 +129,7 @@ def rows_read(labels, pixels):
         lengths.append(rows.stop - rows.start)
         return labels[rows]
 
-    for top, strip in whole_objects(read, labels.shape, pixels=pixels):
+    for top, strip in whole_objects(read, labels.shape, thin=thin, pixels=pixels):
         part = total[top : top + len(strip)]
         assert not (part[strip > 0]).any()
         part += strip
@@ -144,7 +144,18 @@ def test_strips_hold_every_object_once_and_whole(seed, pixels):
     rng = np.random.default_rng(seed)
     labels = (ndimage.gaussian_filter(rng.normal(size=(300, 20)), 3) > 0.05).astype(np.uint8)
     labels *= rng.integers(1, 3, labels.shape, dtype=np.uint8) if seed % 2 else np.uint8(1)
-    rows_read(labels, pixels)
+    for thin in ((), (1,)):
+        rows_read(labels, pixels, thin)
+
+
+@given(gap=st.integers(1, 8), end=st.integers(20, 180), step=st.integers(60, 120))
+def test_filaments_are_followed_from_strip_to_strip(gap, end, step):
+    labels = np.zeros((400, 60), np.uint8)
+    labels[5:end, 20:25] = labels[end + gap : 260, 20:25] = 1
+    labels[5:390:40, 50:55] = 2
+    whole, _ = separate(labels, thin=[1])
+    strips = whole_objects(labels.__getitem__, labels.shape, thin=[1], pixels=60 * step)
+    assert sum(separate(strip, thin=[1])[0].max() for _, strip in strips) == whole.max() == 11
 
 
 @given(seed=st.integers(0, 500), pixels=st.integers(1, 4000), tall=st.integers(1, 9))

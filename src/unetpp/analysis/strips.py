@@ -1,27 +1,36 @@
 """The objects of a label image of any size, strip by strip, each object seen as a whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
 
 # Pixels of a strip at least; it doubles until an object that reaches through it ends.
 PIXELS = 10_000_000
-# Rows above a strip's end in which a filament may end whose other half lies beyond a gap.
+# Pixels within which a filament may go on beyond a gap.
 MARGIN = 32
 
 
 def whole_objects(
-    read: Callable[[slice], np.ndarray], size: tuple[int, int], *, pixels: int = PIXELS
+    read: Callable[[slice], np.ndarray],
+    size: tuple[int, int],
+    *,
+    thin: Sequence[int] = (),
+    pixels: int = PIXELS,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Cut a label image into strips of rows, each with only the regions that end in it.
 
     A region is what hangs together over edges and corners, whatever its labels. Memory grows with the tallest region:
     a strip holds it as a whole, and up to as many rows again. In all, less than three times the image's rows are read.
+    Regions between which a filament may go on stay together, unless no strip would ever end.
 
     Args:
         read: gives rows of labels, (rows, W).
         size: (height, width).
+        thin: labels of filaments.
         pixels: of a strip, about.
 
     Yields:
@@ -41,7 +50,9 @@ def whole_objects(
         open_ones = np.zeros(regions.max() + 1, bool)
         open_ones[np.unique(regions[-MARGIN:])] = True
         open_ones[0] = False
-        unfinished = open_ones[regions]
+        together = linked(regions, np.isin(labels, thin), open_ones)
+        # Not where that would be all there is.
+        unfinished = (open_ones if together[1:].all() else together)[regions]
         # The next strip begins where its first region does; what has ended there is not counted again.
         with_some = np.flatnonzero(unfinished.any(1))
         start = int(with_some[0]) if len(with_some) else len(labels)
@@ -52,3 +63,26 @@ def whole_objects(
         former[: len(done)] = done
         done = ((labels > 0) & ~unfinished | former)[start:]
         top += start
+
+
+def linked(regions: np.ndarray, thin: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Some regions, and those that filaments may go on in from there, over any number of gaps.
+
+    Args:
+        regions: (H, W) numbers.
+        thin: (H, W) bool, where filaments are.
+        some: (n + 1,) bool, of each region's number.
+
+    Returns:
+        (n + 1,) bool.
+    """
+    if not thin.any():
+        return some
+    around = label(ndimage.maximum_filter(thin, MARGIN + 1), connectivity=2)
+    # Regions and surroundings that share a pixel.
+    pairs = np.unique(np.stack([regions[thin], around[thin] + len(some)]), axis=1)
+    count = len(some) + around.max() + 1
+    _, group = connected_components(
+        coo_array((np.ones(pairs.shape[1], bool), pairs), (count, count)), directed=False
+    )
+    return np.isin(group[: len(some)], group[np.flatnonzero(some)]) & (np.arange(len(some)) > 0)

@@ -124,7 +124,8 @@ def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras
         count = 0
 
         def strips():
-            for top, strip in whole_objects(labels.read, labels.size):
+            thin = rules.indices(names)["thin"]
+            for top, strip in whole_objects(labels.read, labels.size, thin=thin):
                 images = {name: read(slice(top, top + len(strip))) for name, read in beside.items()}
                 yield top, strip, images
 
