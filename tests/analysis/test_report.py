@@ -8,10 +8,11 @@ import shutil
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from scipy import ndimage
 
 from unetpp.analysis.calibration import BINS
-from unetpp.analysis.charts import calibration_curves
+from unetpp.analysis.charts import calibration_curves, size_distribution
 from unetpp.analysis.pictures import MISTAKES, draw_pictures, mistakes
 from unetpp.analysis.records import examine
 from unetpp.analysis.report import AT, MOST, Report, chosen, sentences, to_html, write_report
@@ -46,6 +47,21 @@ def made(count=7, history=HISTORY):
     digest = "c5a1f08b2d" * 6 + "41e7"
     facts = [("command", f"unetpp report <RUN> {options}"), ("SHA-256 of all images and masks", digest)]
     return Report("cells & rods", CLASSES, tuple(records), tuple(pictures), history, facts)
+
+
+@pytest.mark.parametrize("smallest", [1, 5, 11, 12, 15, 20, 25, 27])
+def test_a_chart_of_sizes_leaves_no_object_out(smallest, monkeypatch):
+    heights = []
+    hist = Axes.hist
+
+    def counted(self, values, edges, **style):
+        found = hist(self, values, edges, **style)
+        heights.append(found[0].sum())
+        return found
+
+    monkeypatch.setattr(Axes, "hist", counted)
+    size_distribution("cell", np.array([smallest, smallest, 90]), np.array([smallest, 90, 91, 91]))
+    assert heights == [4, 3]
 
 
 @pytest.fixture(scope="module")

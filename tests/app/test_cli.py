@@ -249,6 +249,17 @@ def test_both_engines_find_the_same(trained, data, tmp_path):
     assert np.mean([a == b for a, b in pairs]) >= 0.999
 
 
+@pytest.mark.parametrize("wrong", [("--precision", "int8"), ("--precision", "nonsense"), ("--device", "GPU")])
+def test_what_keras_cannot_do_is_refused(wrong, trained, data, tmp_path, capsys):
+    options = ("--out", tmp_path / "out", "--engine", "keras", *wrong)
+    refuses(capsys, "predict", trained, data / "images", *options, saying=wrong[1])
+
+
+def test_a_cluster_with_workers_of_its_own_is_refused(trained, data, tmp_path, capsys):
+    options = ("--out", tmp_path / "out", "--cluster", "tcp://127.0.0.1:1", "--workers", 2)
+    refuses(capsys, "predict", trained, data / "images", *options, saying="leave out --workers")
+
+
 def test_predicting_loads_neither_keras_nor_tensorflow(trained, data, tmp_path):
     script = (
         "import sys; from unetpp.app.run import run_prediction; from pathlib import Path\n"

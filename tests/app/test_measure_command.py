@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 
 import numpy as np
@@ -48,6 +49,17 @@ def test_instances_of_a_former_run_are_not_measured(labelled, capsys):
         options = ("--classes", CLASSES, "--also", "instances", "--overwrite")
         assert run("measure", labelled / "labels", "--out", out, *options) == 0
         assert "in 2 images" in capsys.readouterr().out
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_is_measured(labelled, capsys):
+    odd = os.fsdecode(os.fsencode(labelled / "labels") + b"/Pr\xe4parat.png")
+    try:
+        write_png(odd, drawn_objects())
+    except OSError:
+        pytest.skip("this file system has names in Unicode alone")
+    given = (labelled / "labels", "--out", labelled / "out", "--classes", CLASSES)
+    refuses(capsys, "measure", *given, saying="no Unicode")
+    assert not (labelled / "out" / "objects.csv").exists()
 
 
 def test_objects_and_counts_are_tables(labelled, capsys):

@@ -206,3 +206,8 @@ def test_a_jpeg_keeps_contours_of_one_pixel(tmp_path):
     found = np.asarray(Image.open(tmp_path / "new" / "p.jpg")).astype(int)
     assert np.abs(found - picture).max() < 40
     assert np.abs(found - picture).mean() < 2
+
+
+def test_a_picture_longer_than_a_jpeg_can_be_is_scaled_down(tmp_path):
+    write_jpeg(tmp_path / "long.jpg", np.full((10, 70_000, 3), 99, np.uint8))
+    assert image_size(tmp_path / "long.jpg") == (5, 35_000)

@@ -1,5 +1,8 @@
 """A region of a file is the region of its pixels, however they are stored."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import tifffile
@@ -62,6 +65,20 @@ def test_values_are_those_of_a_whole_image_in_either_byte_order(dtype, byteorder
     found, whole = read(tmp_path / "a.tif", (), slice(3, 20), slice(5, 50)), read_image(tmp_path / "a.tif")
     assert found.dtype == whole.dtype
     np.testing.assert_array_equal(found, whole[3:20, 5:50])
+
+
+def test_a_picture_that_many_threads_want_is_decoded_once(tmp_path):
+    write_png(tmp_path / "a.png", RGB)
+    start = threading.Barrier(4)
+
+    def pixels():
+        start.wait()
+        with open_regions(tmp_path / "a.png") as regions:
+            return regions.pixels
+
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(pixels) for _ in range(4)]
+    assert len({id(future.result()) for future in futures}) == 1
 
 
 def test_opacity_is_left_out(tmp_path):

@@ -192,6 +192,25 @@ def test_all_blocks_are_normalised_alike(tmp_path):
     assert fixed.std[0] == pytest.approx(whole.std(), rel=0.1)
 
 
+@pytest.mark.parametrize("count", [1, 3, 8, 64, 200])
+def test_a_stack_is_normalised_by_planes_from_first_to_last(count):
+    seen = {}
+
+    class Planes:
+        plane_shape, size = (count,), (400, 600)
+
+        def read(self, plane, rows, columns):
+            seen.setdefault(plane[0], set()).add(columns.start)
+            return np.zeros((1, 1, 1))
+
+    slides.sample_pixels(Planes())
+    assert len(seen) == min(count, slides.PATCHES)
+    assert max(seen) >= count - count / slides.PATCHES - 1
+    # Few planes: each from left to right.
+    if count <= 8:
+        assert all(len(columns) > 4 for columns in seen.values())
+
+
 def test_models_are_averaged_on_slides_too(slide, tmp_path):
     def inverted(images):
         return smooth(images)[..., ::-1]

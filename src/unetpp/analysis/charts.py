@@ -92,7 +92,8 @@ def size_distribution(name: str, true: np.ndarray, predicted: np.ndarray) -> str
     with chart(f"Sizes of {name}", "area, pixels", "objects") as (axes, svg):
         both = np.concatenate([true, predicted])
         if len(both):
-            low, high = np.log10(both.min()), np.log10(both.max() + 1)
+            # Between whole numbers of pixels, so that rounding leaves none out.
+            low, high = np.log10([both.min() - 0.5, both.max() + 0.5])
             edges = np.logspace(low, max(high, low + 0.1), 24)
             axes.hist(predicted, edges, color=COLOURS[0], alpha=0.5, label="predicted")
             axes.hist(true, edges, histtype="step", color=COLOURS[1], lw=2, label="true")

@@ -27,6 +27,8 @@ def measure_labels(
 
     if classes:
         check_classes(classes)
+    if classes and model:
+        raise SettingError("--model names the classes already", mend="leave out --classes, or --model")
     if "numbered" in objects["extras"] and images is None:
         what = "--also numbered draws on the images the labels were made from"
         raise SettingError(what, mend="give their folder as --images, or leave it out")

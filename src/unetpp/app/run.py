@@ -37,6 +37,8 @@ def run_prediction(
     from unetpp.inference.jobs import check_extras, find_jobs
 
     check_pixel_size(pixel_size)
+    if cluster and workers:
+        raise SettingError("a cluster has its own workers", mend="leave out --workers, or --cluster")
     jobs = find_jobs(list(inputs), out)
     check_extras(jobs, out, extras)
     # Two images at a time wait less for each other's reading and writing; a slide's tiles take memory.

@@ -13,6 +13,8 @@ from unetpp.data.tiff import check_memory, read_tiff, stack_error
 from unetpp.errors import ImageError, OutputError, UnetppError
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+# Pixels of a JPEG's side at most.
+JPEG_SIDE = 65_500
 IMAGE_SUFFIXES = TIFF_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
@@ -83,7 +85,7 @@ def read_raw(path: Path, *, as_shown: bool) -> np.ndarray:
 
 
 def check_file(path: Path) -> None:
-    """Raise `ImageError` unless `path` is a file with something in it and a known suffix."""
+    """Raise `ImageError` unless `path` is a file with something in it, a known suffix, and a name that can be told."""
     if path.is_dir():
         raise ImageError("this is a folder, not an image", where=path, mend="give a file")
     if not path.exists():
@@ -93,8 +95,19 @@ def check_file(path: Path) -> None:
         raise ImageError(
             f"{path.suffix or 'no suffix'} is no image format known here", where=path, mend=f"use {known}"
         )
+    if not is_text(str(path)):
+        raise ImageError("its name is no Unicode, so no table can hold it", where=path, mend="rename it")
     if path.stat().st_size == 0:
         raise ImageError("the file is empty", where=path, mend="export or copy it again")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; those of files on Linux may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
@@ -239,7 +252,7 @@ def write_jpeg(path: Path | str, pixels: np.ndarray) -> None:
 
     Args:
         path: the file; folders above it are made.
-        pixels: (H, W, 3) uint8.
+        pixels: (H, W, 3) uint8; scaled down if a side is longer than a JPEG's can be.
 
     Raises:
         OutputError: if it cannot be written.
@@ -247,6 +260,8 @@ def write_jpeg(path: Path | str, pixels: np.ndarray) -> None:
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(pixels))
+    step = -(-max(pixels.shape[:2]) // JPEG_SIDE)
+    picture = picture.reduce(step) if step > 1 else picture
     # Colours at full resolution: contours are one pixel wide.
     with atomic_path(path) as temporary:
         picture.save(temporary, format="JPEG", quality=95, subsampling=0)

@@ -142,7 +142,9 @@ def open_regions(path: Path, *, indices: bool = False) -> Iterator[Regions]:
                 check_file(path)
                 regions = _open_tiff(path, stack.enter_context(tifffile.TiffFile(path)), indices)
             else:
-                regions = Regions(path, _whole(path, path.stat().st_mtime_ns), "YXC")
+                # One at a time: whoever waits finds it read.
+                with DECODING:
+                    regions = Regions(path, _whole(path, path.stat().st_mtime_ns), "YXC")
         except UnetppError:
             raise
         except Exception as error:
@@ -159,8 +161,7 @@ def open_regions(path: Path, *, indices: bool = False) -> Iterator[Regions]:
 @lru_cache(maxsize=1)
 def _whole(path: Path, changed: int) -> np.ndarray:
     """An image that can only be read as a whole, kept for the next region."""
-    with DECODING:
-        return read_image(path)
+    return read_image(path)
 
 
 def is_zarr(path: Path) -> bool:

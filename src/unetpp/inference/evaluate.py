@@ -96,8 +96,8 @@ def predictions(
         image, truth = read_pair(sample, len(classes))
         numbers = read_instances(sample, instances, truth.shape) if instances else None
         with blaming(sample.image):
-            found = of_classes(predictor(image))
-        yield Prediction(sample, image, truth, found, to_labels(found), numbers)
+            found = predictor(image)
+        yield Prediction(sample, image, truth, of_classes(found), to_labels(found), numbers)
 
 
 def to_record(
@@ -138,7 +138,7 @@ def read_instances(sample: Sample, folder: Path, size: tuple[int, ...]) -> np.nd
     found = sorted(
         path
         for path in place.parent.glob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem == place.name
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.removesuffix(".ome") == place.name
     )
     if len(found) != 1:
         what = f"{sample.stem} has {len(found) or 'no'} label image{'s' if found else ''} of objects"

@@ -197,6 +197,10 @@ def open_predictor(
         }
         run = openvino_engine(verified(folder, bundle, graph), cache=cache_folder(), **settings)
     else:
+        if precision not in ("auto", "float32") or device != "CPU":
+            what = f"Keras predicts in float32 on its own device, not in {precision} on {device}"
+            mend = "leave --precision and --device out, or run unetpp export for OpenVINO"
+            raise SettingError(what, where=folder, mend=mend)
         _, model = load_model(path)
         run = keras_engine(model if level in (None, levels[-1]) else model.pruned(level))
     width = bundle.settings["filters"][0]

@@ -136,15 +136,17 @@ def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identi
 
 
 def sample_pixels(regions: Regions) -> np.ndarray:
-    """Pixels from evenly spread places of an image's planes: (n, C)."""
+    """Pixels from evenly spread places of an image's planes, and of evenly spread ones of many: (n, C)."""
     planes = list(product(*(range(n) for n in regions.plane_shape)))
     side = int(np.sqrt(PATCHES))
     places = [
         [round(k * max(0, length - PATCH) / (side - 1)) for k in range(side)] for length in regions.size
     ]
     found = []
-    for k, (top, left) in enumerate(product(*places)):
-        region = regions.read(planes[k % len(planes)], slice(top, top + PATCH), slice(left, left + PATCH))
+    # Shuffled, so that each of few planes gives of all its sides.
+    turns = np.random.default_rng(0).permutation(PATCHES) * len(planes) // PATCHES
+    for turn, (top, left) in zip(turns, product(*places), strict=True):
+        region = regions.read(planes[turn], slice(top, top + PATCH), slice(left, left + PATCH))
         found.append(region.reshape(-1, region.shape[-1]))
     return np.concatenate(found)
 
