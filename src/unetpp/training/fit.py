@@ -22,9 +22,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from unetpp.analysis.display import to_display
-from unetpp.analysis.legend import panel
-from unetpp.analysis.overlay import draw_overlay
 from unetpp.bundle import Bundle, load_model, read_bundle, save_bundle
 from unetpp.data.dataset import Sample
 from unetpp.data.images import write_png
@@ -42,7 +39,7 @@ from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
 from unetpp.training.trackers import imported, tensorboard, tracking
-from unetpp.training.validation import open_network, predict, score
+from unetpp.training.validation import open_network, predict, score, side_by_side
 
 # Batches an epoch: each training image about twice, and never so few that validation prevails.
 PASSES, LEAST_STEPS = 2, 10
@@ -305,10 +302,4 @@ def interruptible():
 def draw_validation(plan: Plan, pictures, labels, folder: Path) -> None:
     """Image, truth and prediction of some held-out images side by side."""
     for sample, picture, found in list(zip(plan.validation, pictures, labels, strict=True))[:PICTURES]:
-        image = to_display(picture.image)
-        columns = [
-            ("image", image),
-            ("truth", draw_overlay(image, picture.mask)),
-            ("prediction", draw_overlay(image, found)),
-        ]
-        write_png(folder / f"{sample.stem}.png", panel(columns, classes=plan.classes))
+        write_png(folder / f"{sample.stem}.png", side_by_side(picture, found, plan.classes))

@@ -9,11 +9,9 @@ from typing import Any
 
 import keras
 
-from unetpp.analysis.display import to_display
-from unetpp.analysis.legend import panel
-from unetpp.analysis.overlay import draw_overlay
 from unetpp.errors import InstallError, SettingError
 from unetpp.training.plan import Plan
+from unetpp.training.validation import side_by_side
 
 # The module that a tracker's callback lies in.
 TRACKERS = {"mlflow": "mlflow.keras", "wandb": "wandb.integration.keras"}
@@ -99,11 +97,6 @@ class Pictures(keras.callbacks.Callback):
         """Draw and write."""
         with self.writer.as_default(step=epoch):
             for k, (picture, found) in enumerate(zip(self.pictures, self.validate.labels, strict=False)):
-                image = to_display(picture.image)
-                columns = [
-                    ("image", image),
-                    ("truth", draw_overlay(image, picture.mask)),
-                    ("prediction", draw_overlay(image, found)),
-                ]
-                self.image(f"held_out/{k}", panel(columns, classes=self.validate.plan.classes)[None])
+                shown = side_by_side(picture, found, self.validate.plan.classes)
+                self.image(f"held_out/{k}", shown[None])
         self.writer.flush()

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unetpp.analysis.display import to_display
+from unetpp.analysis.legend import panel
+from unetpp.analysis.overlay import draw_overlay
 from unetpp.analysis.scores import confusion, scores
 from unetpp.inference.engine import keras_engine
 from unetpp.inference.predict import Predictor, to_labels
@@ -27,3 +30,14 @@ def score(labels: Sequence[np.ndarray], plan: Plan, pictures: Sequence[Picture])
     pairs = zip(pictures, labels, strict=True)
     counts = [confusion(picture.mask, found, len(plan.classes)) for picture, found in pairs]
     return scores(np.sum(counts, axis=0), plan.classes, len(labels))
+
+
+def side_by_side(picture: Picture, found: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """A picture, its truth and its labels (h, w): (height, width, 3) uint8."""
+    image = to_display(picture.image)
+    columns = [
+        ("image", image),
+        ("truth", draw_overlay(image, picture.mask)),
+        ("prediction", draw_overlay(image, found)),
+    ]
+    return panel(columns, classes=classes)
