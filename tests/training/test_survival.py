@@ -1,5 +1,6 @@
 """Whatever happens to a run, nothing that was learnt is lost."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -103,7 +104,7 @@ from unetpp.training.schedule import Budget
 
 
 fit.add_graph = lambda run: None
-stops = {14: signal.SIGINT, 25: signal.SIGTERM} if sys.argv[2:] else {}
+stops = {}
 
 
 class Report:
@@ -115,25 +116,33 @@ class Report:
     def epoch(self, row): pass
 
 
-run = Path(sys.argv[1])
-for sitting in range(1 + len(stops)):
-    try:
-        fit.train(load_plan(run), run, Budget(), report=Report(), resume=sitting > 0)
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
+def train(run):
+    for sitting in range(1 + len(stops)):
+        try:
+            fit.train(load_plan(run), run, Budget(), report=Report(), resume=sitting > 0)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+
+
+whole, cut = map(Path, sys.argv[1:])
+train(whole)
+stops |= {14: signal.SIGINT, 25: signal.SIGTERM}
+train(cut)
 """
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_an_interrupted_run_is_usable_and_goes_on_to_the_same_weights(backend, samples, tmp_path):
-    pytest.importorskip(backend, reason="trains on each backend that is installed")
-    for name, stops in (("whole", 0), ("cut", 2)):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    for name in ("whole", "cut"):
         planned(samples, tmp_path / name)
-        command = [sys.executable, "-c", INTERRUPTED, tmp_path / name, *["stop"] * stops]
-        environment = {**os.environ, "KERAS_BACKEND": backend}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout == stops * "interrupted\n"
+    command = [sys.executable, "-c", INTERRUPTED, tmp_path / "whole", tmp_path / "cut"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": backend}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == 2 * "interrupted\n"
     progress, arrays = state(tmp_path / "cut")
     assert [row["epoch"] for row in progress.history] == [1, 2, 3, 4, 5]
     assert same(state(tmp_path / "whole")[1], arrays)
