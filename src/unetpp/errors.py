@@ -21,7 +21,9 @@ class UnetppError(Exception):
 
     def __str__(self) -> str:
         line = self.what if self.where is None else f"{self.where}: {self.what}"
-        return line if self.mend is None else f"{line}; {self.mend}"
+        line = line if self.mend is None else f"{line}; {self.mend}"
+        # Bytes of a path that are no text cannot be printed everywhere.
+        return line.encode(errors="replace").decode()
 
 
 class SettingError(UnetppError, ValueError):

@@ -58,7 +58,7 @@ def test_a_name_that_is_no_text_is_refused_before_anything_is_measured(labelled,
     except OSError:
         pytest.skip("this file system has names in Unicode alone")
     given = (labelled / "labels", "--out", labelled / "out", "--classes", CLASSES)
-    refuses(capsys, "measure", *given, saying="no Unicode")
+    refuses(capsys, "measure", *given, saying="not valid UTF-8")
     assert not (labelled / "out" / "objects.csv").exists()
 
 

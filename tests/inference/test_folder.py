@@ -51,6 +51,15 @@ def test_a_second_run_finds_what_the_first_found(given, below, tmp_path):
     for folder in ("labels", "overlays", "instances"):
         picture(out / folder / "a.png")
     assert find_jobs([str(tmp_path / given)], out) == first
+    picture(tmp_path / "labels.png")
+    assert find_jobs([str(tmp_path / "*.png")], tmp_path / "labels.png") == first
+
+
+def test_what_is_named_is_measured_where_outputs_lie_beside_it(tmp_path):
+    for name in ("one", "two"):
+        picture(tmp_path / name / "labels" / f"{name}.png")
+    found = find_jobs([str(tmp_path / "*" / "labels" / "*.png")], tmp_path / "one", MEASURED)
+    assert [job.name for job in found] == ["one", "two"]
 
 
 def test_labels_beside_tables_are_measured_though_outputs_lie_there(tmp_path):

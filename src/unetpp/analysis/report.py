@@ -54,7 +54,8 @@ def write_report(path: Path, report: Report) -> None:
     charts.check_installed()
     text = to_html(report)
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # A path in the command may be no text.
+        temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
 def to_html(report: Report) -> str:

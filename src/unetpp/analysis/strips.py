@@ -12,6 +12,8 @@ from skimage.measure import label
 PIXELS = 10_000_000
 # Pixels within which a filament may go on beyond a gap.
 MARGIN = 32
+# Strips are at most so many times as tall for the sake of filaments that may go on.
+LONGEST = 4
 
 
 def whole_objects(
@@ -25,7 +27,8 @@ def whole_objects(
 
     A region is what hangs together over edges and corners, whatever its labels. Memory grows with the tallest region:
     a strip holds it as a whole, and up to as many rows again. In all, less than three times the image's rows are read.
-    Regions between which a filament may go on stay together, unless no strip would ever end.
+    Regions between which a filament may go on stay together as long as the strip is no more than `LONGEST` times as
+    tall for them.
 
     Args:
         read: gives rows of labels, (rows, W).
@@ -50,9 +53,9 @@ def whole_objects(
         open_ones = np.zeros(regions.max() + 1, bool)
         open_ones[np.unique(regions[-MARGIN:])] = True
         open_ones[0] = False
-        together = linked(regions, np.isin(labels, thin), open_ones)
-        # Not where that would be all there is.
-        unfinished = (open_ones if together[1:].all() else together)[regions]
+        if len(labels) <= LONGEST * rows:
+            open_ones = linked(regions, np.isin(labels, thin), open_ones)
+        unfinished = open_ones[regions]
         # The next strip begins where its first region does; what has ended there is not counted again.
         with_some = np.flatnonzero(unfinished.any(1))
         start = int(with_some[0]) if len(with_some) else len(labels)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image, to_channels
+from unetpp.data.images import IMAGE_SUFFIXES, as_float, check_name, image_size, read_image, to_channels
 from unetpp.data.masks import mask_values, read_mask
 from unetpp.data.normalization import Normalization, from_moments
 from unetpp.data.threads import parallel
@@ -52,6 +52,7 @@ def find_samples(
 
     Raises:
         DatasetError: if a folder is missing or empty, or an image or mask has no partner.
+        ImageError: if a path is not valid UTF-8.
     """
     data = Path(data)
     apart = (data / "images").is_dir() or images is not None or masks is not None
@@ -78,6 +79,8 @@ def find_samples(
                 where=data,
                 mend=f"add the {other} of the same name, or take the {what} away",
             )
+    for path in (*image_files.values(), *mask_files.values()):
+        check_name(str(path.resolve()), path)
     return [Sample(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
 
 

@@ -85,7 +85,7 @@ def read_raw(path: Path, *, as_shown: bool) -> np.ndarray:
 
 
 def check_file(path: Path) -> None:
-    """Raise `ImageError` unless `path` is a file with something in it, a known suffix, and a name that can be told."""
+    """Raise `ImageError` unless `path` is a file with something in it and a known suffix."""
     if path.is_dir():
         raise ImageError("this is a folder, not an image", where=path, mend="give a file")
     if not path.exists():
@@ -95,19 +95,17 @@ def check_file(path: Path) -> None:
         raise ImageError(
             f"{path.suffix or 'no suffix'} is no image format known here", where=path, mend=f"use {known}"
         )
-    if not is_text(str(path)):
-        raise ImageError("its name is no Unicode, so no table can hold it", where=path, mend="rename it")
     if path.stat().st_size == 0:
         raise ImageError("the file is empty", where=path, mend="export or copy it again")
 
 
-def is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8; those of files on Linux may be any bytes."""
+def check_name(name: str, path: Path) -> None:
+    """Raise `ImageError` if a name of `path` cannot be written as UTF-8; on Linux it may be any bytes."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        mend = "rename the file or its folder"
+        raise ImageError("the path is not valid UTF-8", where=path, mend=mend) from None
 
 
 def image_size(path: Path | str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
-from unetpp.data.images import IMAGE_SUFFIXES
+from unetpp.data.images import IMAGE_SUFFIXES, check_name
 from unetpp.data.regions import is_zarr
 from unetpp.errors import ImageError, OutputError, SettingError
 from unetpp.inference.slides import kind
@@ -60,17 +60,19 @@ def find_jobs(
 
     Args:
         inputs: paths or glob patterns.
-        out: the folder of outputs, whose files are no images of a folder or pattern that it lies in.
-        written: folders below `out` whose files are no images either where `out` is such a folder itself.
+        out: the file or folder of outputs.
+        written: folders below `out` whose files are no images of a folder or pattern in which `out` lies, or that it
+            is itself.
 
     Raises:
-        ImageError: if an input does not exist or holds no image.
+        ImageError: if an input does not exist or holds no image, or a path is not valid UTF-8.
     """
     found: dict[Path, PurePosixPath] = {}
     for given in inputs:
         outputs = set(_outputs_in(_root(given), out.resolve(), written)) if out else set()
         for image, relative in _expand(given):
-            if outputs.isdisjoint(image.parents):
+            if outputs.isdisjoint((image, *image.parents)):
+                check_name(str(relative), image)
                 found.setdefault(image, relative)
     if not found:
         raise ImageError("only outputs are here", where=out, mend="give the folder of the images")
@@ -152,10 +154,10 @@ def _root(given: str) -> Path:
 
 
 def _outputs_in(root: Path, out: Path, written: Sequence[str]) -> list[Path]:
-    """Folders of outputs that an input of images would find."""
-    if root == out:
-        return [out / name for name in written]
-    return [out] if root in out.parents else []
+    """Outputs that an input of images would find."""
+    if root not in (out, *out.parents):
+        return []
+    return [out] if is_file(out) else [out / name for name in written]
 
 
 def _is_image(path: Path) -> bool:

@@ -198,7 +198,8 @@ def open_predictor(
         run = openvino_engine(verified(folder, bundle, graph), cache=cache_folder(), **settings)
     else:
         if precision not in ("auto", "float32") or device != "CPU":
-            what = f"Keras predicts in float32 on its own device, not in {precision} on {device}"
+            other = device if precision in ("auto", "float32") else precision
+            what = f"Keras predicts in float32 on a device of its own choice, not with {other}"
             mend = "leave --precision and --device out, or run unetpp export for OpenVINO"
             raise SettingError(what, where=folder, mend=mend)
         _, model = load_model(path)

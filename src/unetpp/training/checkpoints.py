@@ -30,7 +30,7 @@ class Progress:
         best: the best validation score so far, and -1 before the first.
         best_epoch: when it was reached.
         rollbacks: how often the loss was not a number.
-        finished: the length, in seconds or steps, and the patience that the run has come to the end of, if it has.
+        finished: seconds, steps and patience, as the run was given when it came to its end; None before.
         silent: for how many validations in a row each class was there and not predicted.
         history: a row a validation, as in history.csv.
         average: the moving average of the trainable weights.

@@ -180,7 +180,7 @@ def sit(sitting: Sitting, model, progress: Progress) -> Follow:
     with devices.alone():
         average = Average(progress, build(plan), sitting.batches.whole(STATISTICS))
     rate = plan.options.learning_rate * 0.5**progress.rollbacks
-    end = [budget.seconds or budget.steps, plan.options.patience]
+    end = [budget.seconds, budget.steps, plan.options.patience]
     follow = Follow(budget, rate, end, sitting.report, sitting.interrupted)
     validate = Validate(plan, sitting.held_out, run, average, progress, follow)
     callbacks = [Continue(sitting.batches, progress), follow, average, validate]

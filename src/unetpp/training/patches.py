@@ -35,7 +35,8 @@ def load_picture(sample, *, normalization: Normalization, num_classes, scaling: 
     mask = read_mask(sample.mask, num_classes)
     size = scaling.size(mask.shape)
     image, mask = resize_image(image, size), resize_labels(mask, size)
-    image = normalization.of(image)(image)
+    # Pixel by pixel in memory, or each crop's warp would first copy the whole picture.
+    image = np.ascontiguousarray(normalization.of(image)(image))
     rng = np.random.default_rng(seed)
     centres = []
     for index in range(1, num_classes):
