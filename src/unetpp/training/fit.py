@@ -27,6 +27,7 @@ from unetpp.data.dataset import Sample
 from unetpp.data.images import write_png
 from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, TrainingError, UnetppError
 from unetpp.export import add_graph
+from unetpp.model import losses
 from unetpp.training import devices
 from unetpp.training.average import Average
 from unetpp.training.batches import Batches, Continue
@@ -119,9 +120,12 @@ def train(
 
 def check(plan: Plan, trackers: Sequence[str] = ()) -> None:
     """Raise what would end a run before its first step: SettingError, BundleError or InstallError."""
+    losses.get(plan.options.loss, class_weights=plan.class_weights)
     imported(trackers)
-    with precision(plan.options.precision):
-        begin(build(plan), plan)
+    # Building takes a second or two, so only where that or what is read may fail.
+    if plan.options.low_memory or plan.options.start:
+        with precision(plan.options.precision):
+            begin(build(plan), plan)
 
 
 def measure_out(budget: Budget, options: Options, steps: int) -> None:
@@ -163,15 +167,14 @@ def steadfast(sitting: Sitting, resume: bool) -> None:
                 where=run,
                 mend="start anew with a lower --learning-rate, --precision float32, or another --loss",
             )
-        sitting.report.warn(
-            f"the loss is not a number at step {budget.taken}: back a checkpoint, at half the rate"
-        )
+        step = budget.taken
         model, progress = start(plan, run, resume=True)
         progress.rollbacks, progress.spent = rollbacks, budget.elapsed
         budget.taken = progress.steps
         # So that it counts in a run that is resumed, too.
         if devices.place()[0] == 0:
             save_checkpoint(run / "checkpoints", model, progress)
+        sitting.report.warn(f"the loss is not a number at step {step}: back a checkpoint, at half the rate")
 
 
 def sit(sitting: Sitting, model, progress: Progress) -> Follow:
