@@ -11,13 +11,12 @@ The network is built again from the checked settings, and only weights are loade
 
 import json
 import math
-import os
 import shutil
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from unetpp.data.files import checksum, exchange, former, write_durable
+from unetpp.data.files import checksum, exchange, former, sync, write_durable
 from unetpp.data.images import atomic_path
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
@@ -212,8 +211,7 @@ def add_files(folder: Path, files: dict[str, Path], **changes) -> Bundle:
     sums = {name: checksum(path) for name, path in files.items()}
     for name, path in files.items():
         # Not in the description before it is on the disk.
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync(path)
         path.replace(folder / name)
     bundle = replace(bundle, sha256={**bundle.sha256, **sums}, **changes)
     write_description(folder, bundle)

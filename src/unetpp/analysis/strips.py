@@ -53,7 +53,7 @@ def whole_objects(
         open_ones = np.zeros(regions.max() + 1, bool)
         open_ones[np.unique(regions[-MARGIN:])] = True
         open_ones[0] = False
-        if len(labels) <= LONGEST * rows:
+        if thin and len(labels) <= LONGEST * rows:
             open_ones = linked(regions, np.isin(labels, thin), open_ones)
         unfinished = open_ones[regions]
         # The next strip begins where its first region does; what has ended there is not counted again.

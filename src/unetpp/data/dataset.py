@@ -86,14 +86,19 @@ def find_samples(
 
 def check_sizes(sample: Sample) -> tuple[int, int]:
     """The (height, width) of an image and its mask; raise `DatasetError` if they differ."""
-    image, mask = image_size(sample.image), image_size(sample.mask)
+    return same_size(sample, image_size(sample.image), image_size(sample.mask))
+
+
+def same_size(sample: Sample, image: tuple[int, ...], mask: tuple[int, ...]) -> tuple[int, int]:
+    """The (height, width) that a sample's image and mask have; raise `DatasetError` if they differ."""
     if image != mask:
         raise DatasetError(
             f"the mask is {mask[1]} x {mask[0]} pixels, the image {image[1]} x {image[0]}",
             where=sample.mask,
             mend="export the mask at the image's size",
         )
-    return image
+    height, width = image
+    return height, width
 
 
 def read_class_names(data: Path | str) -> tuple[str, ...] | None:

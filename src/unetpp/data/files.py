@@ -14,9 +14,13 @@ def checksum(path: Path) -> str:
 
 def write_durable(path: Path, content: bytes) -> None:
     """Write a file that is on the disk when this returns."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
+    path.write_bytes(content)
+    sync(path)
+
+
+def sync(path: Path) -> None:
+    """A file that was written is on the disk when this returns."""
+    with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from unetpp.data.files import sync
 from unetpp.data.tiff import check_memory, read_tiff, stack_error
 from unetpp.errors import ImageError, OutputError, UnetppError
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+IMAGE_SUFFIXES = TIFF_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 # Pixels of a JPEG's side at most.
 JPEG_SIDE = 65_500
-IMAGE_SUFFIXES = TIFF_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
 def read_image(path: Path | str) -> np.ndarray:
@@ -206,8 +207,7 @@ def atomic_path(path: Path | str, *, durable: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if durable:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            sync(temporary)
         os.replace(temporary, path)  # noqa: PTH105 (Path.replace follows no other rule; this names both)
     except UnetppError:
         raise

@@ -12,7 +12,7 @@ from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.records import Record, examine
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.scores import confusion, scores
-from unetpp.data.dataset import Sample, check_sizes
+from unetpp.data.dataset import Sample, same_size
 from unetpp.data.images import IMAGE_SUFFIXES, read_image
 from unetpp.data.masks import read_indices, read_mask
 from unetpp.errors import DatasetError, ImageError, MaskError
@@ -124,8 +124,10 @@ def to_record(
 
 def read_pair(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """An image, (H, W, C), and its mask, (H, W)."""
-    check_sizes(sample)
-    return read_image(sample.image), read_mask(sample.mask, num_classes)
+    image, mask = read_image(sample.image), read_mask(sample.mask, num_classes)
+    # Not by `check_sizes`, which decodes a PNG to know its size.
+    same_size(sample, image.shape[:2], mask.shape)
+    return image, mask
 
 
 def read_instances(sample: Sample, folder: Path, size: tuple[int, ...]) -> np.ndarray:

@@ -44,7 +44,6 @@ class Follow(keras.callbacks.Callback):
     Args:
         budget: what the run may use.
         peak: the highest learning rate.
-        end: what `Progress.finished` becomes when all is spent.
         report: is told of each step.
         stop: whether someone asked to stop.
 
@@ -52,9 +51,9 @@ class Follow(keras.callbacks.Callback):
         diverged: whether the loss, or a weight, is not a number; the run stops then, too.
     """
 
-    def __init__(self, budget: Budget, peak: float, end: list, report: Report, stop: Callable[[], bool]):
+    def __init__(self, budget: Budget, peak: float, report: Report, stop: Callable[[], bool]):
         super().__init__()
-        self.budget, self.peak, self.end, self.report, self.stop = budget, peak, end, report, stop
+        self.budget, self.peak, self.report, self.stop = budget, peak, report, stop
         self.diverged, self.share = False, 0.0
 
     def on_train_begin(self, logs=None):
@@ -101,6 +100,11 @@ class Validate(keras.callbacks.Callback):
         self.budget, self.report = follow.budget, follow.report
         self.labels: list[np.ndarray] = []
 
+    @property
+    def end(self) -> list:
+        """What `Progress.finished` becomes when all is spent."""
+        return [self.budget.seconds, self.budget.steps, self.plan.options.patience]
+
     def on_epoch_end(self, epoch, logs=None):
         """Validate and save, unless the weights are not numbers."""
         self.follow.diverged = self.follow.diverged or not is_finite(self.model, self.progress)
@@ -130,7 +134,7 @@ class Validate(keras.callbacks.Callback):
         logs |= {f"val_{name}": row[name] for name in row if "iou" in name and row[name] is not None}
         progress.history.append(row)
         if self.watch(result) or self.follow.share >= 1:
-            progress.finished = self.follow.end
+            progress.finished = self.end
         if first:
             write_history(progress.history, self.run / "history.csv")
             save_checkpoint(self.run / "checkpoints", self.model, progress)

@@ -183,19 +183,18 @@ def sit(sitting: Sitting, model, progress: Progress) -> Follow:
     with devices.alone():
         average = Average(progress, build(plan), sitting.batches.whole(STATISTICS))
     rate = plan.options.learning_rate * 0.5**progress.rollbacks
-    end = [budget.seconds, budget.steps, plan.options.patience]
-    follow = Follow(budget, rate, end, sitting.report, sitting.interrupted)
+    follow = Follow(budget, rate, sitting.report, sitting.interrupted)
     validate = Validate(plan, sitting.held_out, run, average, progress, follow)
     callbacks = [Continue(sitting.batches, progress), follow, average, validate]
     if devices.place()[0] == 0:
         callbacks += [*tensorboard(run / "events", sitting.held_out, validate), *sitting.tracked]
-    # JAX and PyTorch would take a batch for this out of turn, and give each step that of another.
-    if keras.backend.backend() != "tensorflow":
-        model._symbolic_build(data_batch=sitting.batches.draw(0))
     [share] = devices.agree(budget.share)
     # A run that has come to its end stays as it is. A budget that loading has used up still gives a model, if a poor
     # one.
-    if progress.finished != follow.end and (share < 1 or not progress.steps):
+    if progress.finished != validate.end and (share < 1 or not progress.steps):
+        # JAX and PyTorch would take a batch for this out of turn, and give each step that of another.
+        if keras.backend.backend() != "tensorflow":
+            model._symbolic_build(data_batch=sitting.batches.draw(0))
         # As many epochs as the budget holds.
         options = {"epochs": sys.maxsize, "initial_epoch": progress.epoch, "shuffle": False, "verbose": 0}
         model.fit(sitting.batches, callbacks=callbacks, **options)
