@@ -12,6 +12,8 @@ hypothesis.settings.register_profile("unetpp", deadline=None)
 hypothesis.settings.load_profile("unetpp")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# On JAX a test is mostly XLA's compiling, which takes half as long without its optimisations.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -91,7 +91,7 @@ for argument in sys.argv[1:]:
 
 def begin(*command, virtual=1):
     """Python on JAX with so many virtual devices."""
-    flags = f"--xla_force_host_platform_device_count={virtual}"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={virtual}"
     environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
         [sys.executable, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
