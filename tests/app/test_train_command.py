@@ -181,6 +181,16 @@ def test_a_resumed_run_takes_the_same_options_and_no_others(begun):
         resumed_plan(data, folder, {"batch": 2, "filters": (2, 8)}, {})
 
 
+def test_a_resumed_run_starts_from_the_model_it_started_from(data, tmp_path, trained, monkeypatch):
+    folder = tmp_path / "run"
+    new_plan(data, folder, {"start": str(trained), "epochs": 1}, None, {}, False, ())
+    monkeypatch.chdir(trained)
+    assert resumed_plan(data, folder, {"start": "model"}, {}) == resumed_plan(data, folder, {}, {})
+    other = shutil.copytree(trained / "model", tmp_path / "other")
+    with pytest.raises(SettingError, match="--from cannot change"):
+        resumed_plan(data, folder, {"start": str(other)}, {})
+
+
 def test_a_new_run_takes_the_place_of_former_folds(begun, tmp_path):
     data, folder = begun
     plan, mine = tmp_path / "fold_2" / "plan.json", tmp_path / "fold_2" / "notes.txt"

@@ -87,8 +87,6 @@ def command(data: Path, run: Path, chosen: dict | None = None, *, names=None, pl
     values = {name: value for name, value in (chosen or {}).items() if value != usual[name]}
     if "budget" in values:
         values["budget"] = f"{values['budget']:.0f}s"
-    if "start" in values:
-        values["from"] = values.pop("start")
     words = ["unetpp", "train", data, "--out", run, "--resume"]
     return shlex.join([*map(str, words), *_given({**values, "classes": names, **(places or {})})])
 
@@ -99,8 +97,13 @@ def _given(values: dict) -> list[str]:
     for name, value in values.items():
         if value is not None:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [text])]
+            words += [option(name), *([] if value is True else [text])]
     return words
+
+
+def option(name: str) -> str:
+    """The option of `unetpp train` that sets a field of Options."""
+    return "--from" if name == "start" else f"--{name.replace('_', '-')}"
 
 
 def join_job(job: str, chosen: dict) -> dict:
@@ -236,15 +239,15 @@ def resumed_plan(data, run, chosen, places):
     from dataclasses import replace
 
     from unetpp.training.planfile import load_plan, save_plan
+    from unetpp.training.start import full_place
 
     plan = load_plan(run)
-    # The place of a model to start from was written in full.
-    fixed = {name: value for name, value in chosen.items() if name not in MAY_CHANGE | {"start"}}
-    other = [name.replace("_", "-") for name, value in fixed.items() if getattr(plan.options, name) != value]
-    if other or ("start" in chosen and not plan.options.start):
+    if chosen.get("start"):
+        chosen = {**chosen, "start": full_place(chosen["start"])}
+    fixed = {name: value for name, value in chosen.items() if name not in MAY_CHANGE}
+    if other := min((name for name in fixed if fixed[name] != getattr(plan.options, name)), default=""):
         raise SettingError(
-            f"--{min(other, default='from')} cannot change when a run is resumed",
-            mend="leave it out, or start anew",
+            f"{option(other)} cannot change when a run is resumed", mend="leave it out, or start anew"
         )
     chosen = {name: value for name, value in chosen.items() if name in MAY_CHANGE}
     if LENGTH & set(chosen):

@@ -12,6 +12,15 @@ from unetpp.training.options import Options
 GENTLE = 2e-4
 
 
+def full_place(start: str) -> str:
+    """The model's folder, whatever the working folder and whether its run or its name was given.
+
+    Raises:
+        BundleError: if there is none.
+    """
+    return str(find_bundle(Path(start)).resolve())
+
+
 def read_start(options: Options) -> Bundle:
     """The description of the model to start from.
 
@@ -32,7 +41,7 @@ def read_start(options: Options) -> Bundle:
 def options_of(start: Bundle, options: Options, names: tuple[str, ...], why: dict[str, str]) -> Options:
     """The options, with the network of the model to start from and a gentler rate."""
     settings = start.settings
-    place = str(find_bundle(Path(options.start)).resolve())
+    place = full_place(options.start)
     why["network"] = why["normalisation"] = f"as {place}, whose weights it starts from"
     why.setdefault("learning rate", "gentle, as it starts from a model")
     if start.classes != names:
