@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from commands import FAST, refuses, run
 
-from unetpp.app.training import new_plan, resumed_plan
+from unetpp.app.training import Order, new_plan, resumed_plan
 from unetpp.bundle import DESCRIPTION, WEIGHTS
 from unetpp.errors import DatasetError, SettingError
 from unetpp.training import fit
@@ -166,29 +166,33 @@ def test_a_damaged_model_to_start_from_replaces_no_run(trained, data, tmp_path, 
     assert kept.exists()
 
 
+def order(data, run, chosen=None, **options):
+    return Order(data=data, places={}, names=None, chosen=chosen or {}, run=run, **options)
+
+
 @pytest.fixture
 def begun(data, tmp_path):
     """A run that has been planned, and its folder."""
     copy = shutil.copytree(data, tmp_path / "data")
-    new_plan(copy, tmp_path / "run", {"batch": 2, "filters": (2, 4)}, None, {}, False, ())
+    new_plan(order(copy, tmp_path / "run", {"batch": 2, "filters": (2, 4)}))
     return copy, tmp_path / "run"
 
 
 def test_a_resumed_run_takes_the_same_options_and_no_others(begun):
     data, folder = begun
-    assert resumed_plan(data, folder, {"batch": 2, "workers": 1}, {}).options.workers == 1
+    assert resumed_plan(order(data, folder, {"batch": 2, "workers": 1})).options.workers == 1
     with pytest.raises(SettingError, match="--filters cannot change"):
-        resumed_plan(data, folder, {"batch": 2, "filters": (2, 8)}, {})
+        resumed_plan(order(data, folder, {"batch": 2, "filters": (2, 8)}))
 
 
 def test_a_resumed_run_starts_from_the_model_it_started_from(data, tmp_path, trained, monkeypatch):
     folder = tmp_path / "run"
-    new_plan(data, folder, {"start": str(trained), "epochs": 1}, None, {}, False, ())
+    new_plan(order(data, folder, {"start": str(trained), "epochs": 1}))
     monkeypatch.chdir(trained)
-    assert resumed_plan(data, folder, {"start": "model"}, {}) == resumed_plan(data, folder, {}, {})
+    assert resumed_plan(order(data, folder, {"start": "model"})) == resumed_plan(order(data, folder))
     other = shutil.copytree(trained / "model", tmp_path / "other")
     with pytest.raises(SettingError, match="--from cannot change"):
-        resumed_plan(data, folder, {"start": str(other)}, {})
+        resumed_plan(order(data, folder, {"start": str(other)}))
 
 
 def test_a_new_run_takes_the_place_of_former_folds(begun, tmp_path):
@@ -197,18 +201,18 @@ def test_a_new_run_takes_the_place_of_former_folds(begun, tmp_path):
     plan.parent.mkdir()
     plan.write_text("{}")
     mine.write_text("mine")
-    new_plan(data, folder, {"batch": 2}, None, {}, True, (), [plan.parent])
+    new_plan(order(data, folder, {"batch": 2}, overwrite=True, former=[plan.parent]))
     assert not plan.exists()
     assert mine.read_text() == "mine"
 
 
 def test_a_run_goes_on_with_data_that_have_moved(begun, tmp_path):
     data, folder = begun
-    before = resumed_plan(data, folder, {}, {})
+    before = resumed_plan(order(data, folder))
     data.rename(tmp_path / "elsewhere")
     with pytest.raises(DatasetError, match="no such folder"):
-        resumed_plan(data, folder, {}, {})
-    after = resumed_plan(tmp_path / "elsewhere", folder, {}, {})
+        resumed_plan(order(data, folder))
+    after = resumed_plan(order(tmp_path / "elsewhere", folder))
     assert [sample.stem for sample in after.train] == [sample.stem for sample in before.train]
     assert all(sample.image.exists() for sample in (*after.train, *after.validation))
     assert load_plan(folder).train == after.train

@@ -55,8 +55,19 @@ def train(data, run, classes, resume, overwrite, trackers, job, chosen, **places
     started = time.monotonic()
     from unetpp.app import training
 
-    options = {"places": places, "resume": resume, "overwrite": overwrite, "trackers": trackers, "job": job}
-    training.start_runs(data, run, chosen, names=class_names(classes), started=started, **options)
+    order = training.Order(
+        data=data,
+        places=places,
+        names=class_names(classes),
+        chosen=chosen,
+        run=run,
+        resume=resume,
+        overwrite=overwrite,
+        trackers=trackers,
+        job=job,
+        started=started,
+    )
+    training.start_runs(order)
 
 
 @cli.command()
@@ -70,7 +81,10 @@ def plan(data, output, classes, overwrite, chosen, **places):
     """Show how train would train on DATA, and why."""
     from unetpp.app import training
 
-    training.plan_run(data, chosen, output, names=class_names(classes), places=places, overwrite=overwrite)
+    order = training.Order(
+        data=data, places=places, names=class_names(classes), chosen=chosen, overwrite=overwrite
+    )
+    training.plan_run(order, output)
 
 
 @cli.command("lr-find")
@@ -82,7 +96,8 @@ def lr_find(data, classes, chosen, **places):
     """Measure a good --learning-rate for DATA: some minutes of training at ever higher rates."""
     from unetpp.app import training
 
-    training.find_learning_rate(data, chosen, names=class_names(classes), places=places)
+    order = training.Order(data=data, places=places, names=class_names(classes), chosen=chosen)
+    training.find_learning_rate(order)
 
 
 @cli.command()

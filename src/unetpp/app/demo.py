@@ -8,7 +8,7 @@ from typing import Any
 from unetpp.app import evaluating
 from unetpp.app import run as running
 from unetpp.app.progress import duration
-from unetpp.app.training import start_run
+from unetpp.app.training import Order, start_run
 from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import OutputError
 
@@ -38,16 +38,15 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
     with running.console.status("drawing micrographs ..."):
         write_dataset(out / "data", TRAINING, seed=0)
         write_dataset(out / "test", TEST, seed=10_000)
-    start_run(
-        out / "data",
-        out / "run",
-        {**SETTINGS, "budget": budget},
-        names=CLASSES,
+    order = Order(
+        data=out / "data",
         places=PLACES,
-        resume=False,
+        names=CLASSES,
+        chosen={**SETTINGS, "budget": budget},
+        run=out / "run",
         overwrite=overwrite,
-        started=time.monotonic(),
     )
+    start_run(order)
     scores = out / "scores.json"
     evaluating.run_evaluation(out / "run", out / "test", output=scores, overwrite=True, **PLACES)
     running.run_prediction(

@@ -3,8 +3,10 @@
 import shlex
 import shutil
 import time
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from unetpp.app.options import LENGTH
 from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
@@ -17,47 +19,64 @@ RUN_FILES = ("model", "plan.json", "split.json", "history.csv", "events", "check
 MAY_CHANGE = {"budget", "epochs", "devices", "workers"}
 
 
-def start_run(
-    data: Path,
-    run: Path,
-    chosen: dict,
-    *,
-    names,
-    places,
-    resume,
-    overwrite,
-    started,
-    trackers=(),
-    job=None,
-    again="",
-    former=(),
-) -> None:
-    """Plan and train, or go on with a run.
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What was asked for.
 
-    `again` is the command that goes on when it is interrupted; a new run also takes the place of the `former` ones.
+    Attributes:
+        data: the folder of images and masks.
+        places: what `find_samples` is told besides.
+        names: of the classes; None for those that the data name.
+        chosen: the fields of Options that were given.
+        run: the run's folder.
+        resume: go on with the run that is there.
+        overwrite: replace it.
+        trackers: where it is logged besides.
+        job: whose process this is, as devices.join takes it.
+        started: when its time began to count.
+        again: the command that goes on when it is interrupted, if not the usual one.
+        former: runs whose place it takes besides.
     """
-    check_length(chosen)
-    if chosen.get("devices", 1) > 1:
-        import_training(several=True).devices.find(chosen["devices"])
-    plan_anew = partial(new_plan, data, run, chosen, names, places, overwrite, trackers, former)
+
+    data: Path
+    places: dict[str, Any]
+    names: tuple[str, ...] | None
+    chosen: dict[str, Any]
+    run: Path = Path()
+    resume: bool = False
+    overwrite: bool = False
+    trackers: tuple[str, ...] = ()
+    job: str | None = None
+    started: float = field(default_factory=time.monotonic)
+    again: str = ""
+    former: Iterable[Path] = ()
+
+
+def start_run(order: Order) -> None:
+    """Plan and train, or go on with a run."""
+    check_length(order.chosen)
+    if order.chosen.get("devices", 1) > 1:
+        import_training(several=True).devices.find(order.chosen["devices"])
+    run = order.run
     with console.status("looking at the data ..."):
-        if resume:
-            plan = resumed_plan(data, run, chosen, places)
-        elif job:
-            plan = job_plan(run, plan_anew)
+        if order.resume:
+            plan = resumed_plan(order)
+        elif order.job:
+            plan = job_plan(order)
         else:
-            plan = plan_anew()
+            plan = new_plan(order)
     show_plan(plan)
     fit = import_training(several=plan.options.devices > 1)
     from unetpp.training.schedule import Budget
 
-    budget = Budget(seconds=plan.options.budget, started=started)
+    budget = Budget(seconds=plan.options.budget, started=order.started)
     try:
         with TrainingProgress(console, plan.options.batch) as report:
-            bundle = fit.train(plan, run, budget, report=report, resume=resume, trackers=trackers)
+            bundle = fit.train(plan, run, budget, report=report, resume=order.resume, trackers=order.trackers)
     except KeyboardInterrupt:
-        again = again or command(data, run)
-        again += "".join(f" --tracker {name}" for name in trackers) + (f" --job {job}" if job else "")
+        again = order.again or command(order.data, run)
+        again += "".join(f" --tracker {name}" for name in order.trackers)
+        again += f" --job {order.job}" if order.job else ""
         console.print(f"go on with: {again}", highlight=False, markup=False, soft_wrap=True)
         raise
     best = bundle.origin["validation_at_working_size"]
@@ -68,7 +87,7 @@ def start_run(
     if factors:
         console.print(f"chosen on training images, how readily each is found: {', '.join(factors)}")
     console.print(
-        f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - started)}"
+        f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - order.started)}"
     )
     console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False)
 
@@ -79,16 +98,20 @@ def check_length(chosen: dict) -> None:
         raise SettingError("--budget and --epochs exclude each other", mend="give one of them")
 
 
-def command(data: Path, run: Path, chosen: dict | None = None, *, names=None, places=None) -> str:
-    """The command that goes on with a run, and with options for what of it has not begun."""
+def command(data: Path, run: Path, *options: str) -> str:
+    """The command that goes on with a run."""
+    return shlex.join(["unetpp", "train", str(data), "--out", str(run), "--resume", *options])
+
+
+def repeated(order: Order) -> list[str]:
+    """The options of an order as words of a command, for what has not begun when it goes on."""
     from unetpp.training.options import Options
 
     usual = vars(Options())
-    values = {name: value for name, value in (chosen or {}).items() if value != usual[name]}
+    values = {name: value for name, value in order.chosen.items() if value != usual[name]}
     if "budget" in values:
         values["budget"] = f"{values['budget']:.0f}s"
-    words = ["unetpp", "train", data, "--out", run, "--resume"]
-    return shlex.join([*map(str, words), *_given({**values, "classes": names, **(places or {})})])
+    return _given({**values, "classes": order.names, **order.places})
 
 
 def _given(values: dict) -> list[str]:
@@ -120,20 +143,20 @@ def join_job(job: str, chosen: dict) -> dict:
     return {**chosen, "devices": count}
 
 
-def job_plan(run: Path, plan_anew):
+def job_plan(order: Order):
     """The plan that the job's first process makes and saves."""
     from unetpp.training import devices
     from unetpp.training.planfile import load_plan
 
     first, plan, failure = devices.place()[0] == 0, None, None
     try:
-        plan = plan_anew() if first else None
+        plan = new_plan(order) if first else None
     except UnetppError as error:
         failure = error
     # The others wait here until the plan lies in the run folder.
     if any(devices.agree(failure is not None)):
         raise failure or TrainingError("the job's first process has ended", mend="see what it says")
-    return plan or load_plan(run)
+    return plan or load_plan(order.run)
 
 
 def check_start(start: str | None, run: Path) -> None:
@@ -148,18 +171,19 @@ def check_start(start: str | None, run: Path) -> None:
         )
 
 
-def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> None:
+def start_runs(order: Order) -> None:
     """A run; or of a cross-validation all folds, each in a folder of its own, and their scores."""
-    if options["job"]:
-        chosen = join_job(options["job"], chosen)
-    if options["overwrite"]:
+    if order.job:
+        order = replace(order, chosen=join_job(order.job, order.chosen))
+    run, chosen = order.run, order.chosen
+    if order.overwrite:
         check_start(chosen.get("start"), run)
     if not chosen.get("folds") or chosen.get("fold"):
-        if options["resume"] and (run / "fold_1").exists() and not (run / "plan.json").exists():
+        if order.resume and (run / "fold_1").exists() and not (run / "plan.json").exists():
             raise SettingError("this is a cross-validation", where=run, mend="give --folds, too")
-        start_run(data, run, chosen, started=started, **options)
+        start_run(order)
         return
-    again = command(data, run, chosen, names=options["names"], places=options["places"])
+    again = command(order.data, run, *repeated(order))
     from unetpp.app.show import comparison
     from unetpp.bundle import read_bundle
 
@@ -167,28 +191,29 @@ def start_runs(data: Path, run: Path, chosen: dict, *, started, **options) -> No
     for fold in range(1, chosen["folds"] + 1):
         folder = run / f"fold_{fold}"
         console.print(f"fold {fold} of {chosen['folds']}", style="bold")
-        # Of an interrupted cross-validation, the folds that were not begun are begun.
-        resume = options["resume"] and (folder / "plan.json").exists()
-        start_run(
-            data,
-            folder,
-            chosen | {"fold": fold},
-            # What is left of former folds would be taken for begun ones.
-            former=run.glob("fold_*") if options["overwrite"] and fold == 1 else (),
+        one = replace(
+            order,
+            run=folder,
+            chosen=chosen | {"fold": fold},
+            # Of an interrupted cross-validation, the folds that were not begun are begun.
+            resume=order.resume and (folder / "plan.json").exists(),
             started=time.monotonic(),
-            **{**options, "resume": resume, "again": again},
+            again=again,
+            # What is left of former folds would be taken for begun ones.
+            former=run.glob("fold_*") if order.overwrite and fold == 1 else (),
         )
+        start_run(one)
         scores[f"fold {fold}"] = read_bundle(folder).origin["validation_at_working_size"]
     console.print(comparison(scores))
 
 
-def find_learning_rate(data: Path, chosen: dict, *, names, places) -> None:
+def find_learning_rate(order: Order) -> None:
     """Measure the loss at ever higher learning rates, and say which to take."""
     import_training()
     from unetpp.training.lr_find import STEPS, find_rate
 
     with console.status("looking at the data ..."):
-        plan = decide(data, chosen, names, places)
+        plan = decide(order)
     with counting(errors) as bar:
         task = bar.add_task("measuring", total=STEPS)
         rates, losses, best = find_rate(plan, step=lambda: bar.advance(task), warn=console.print)
@@ -197,14 +222,15 @@ def find_learning_rate(data: Path, chosen: dict, *, names, places) -> None:
     console.print(f"take --learning-rate {best:.1e}: the loss falls fastest there", highlight=False)
 
 
-def decide(data: Path, chosen: dict, names, places):
+def decide(order: Order):
     """Look at the data, and decide on all that was not chosen."""
     from unetpp.data.dataset import find_samples, read_class_names
     from unetpp.training.options import Options
     from unetpp.training.plan import make_plan
 
-    check_length(chosen)
-    return make_plan(find_samples(data, **places), Options(**chosen), names or read_class_names(data))
+    check_length(order.chosen)
+    names = order.names or read_class_names(order.data)
+    return make_plan(find_samples(order.data, **order.places), Options(**order.chosen), names)
 
 
 def clear(run: Path) -> None:
@@ -214,34 +240,33 @@ def clear(run: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def new_plan(data, run, chosen, names, places, overwrite, trackers, former=()):
+def new_plan(order: Order):
     """The plan of a new run, saved in its cleared folder."""
     from unetpp.training.planfile import save_plan
 
+    run = order.run
     if run.exists() and not run.is_dir():
         raise OutputError("this is a file, not a folder", where=run, mend="choose another --out")
-    if run.is_dir() and any(run.iterdir()) and not overwrite:
+    if run.is_dir() and any(run.iterdir()) and not order.overwrite:
         raise OutputError(
             "the folder is not empty", where=run, mend="give --resume, --overwrite or another --out"
         )
-    plan = decide(data, chosen, names, places)
+    plan = decide(order)
     # What would end the run at once shall replace none.
-    import_training(several=plan.options.devices > 1).check(plan, trackers)
-    for folder in (run, *former):
+    import_training(several=plan.options.devices > 1).check(plan, order.trackers)
+    for folder in (run, *order.former):
         clear(folder)
     run.mkdir(parents=True, exist_ok=True)
     save_plan(plan, run)
     return plan
 
 
-def resumed_plan(data, run, chosen, places):
+def resumed_plan(order: Order):
     """The plan of a run that is there already; only its length, devices and workers may be changed."""
-    from dataclasses import replace
-
     from unetpp.training.planfile import load_plan, save_plan
     from unetpp.training.start import full_place
 
-    plan = load_plan(run)
+    plan, chosen = load_plan(order.run), order.chosen
     if chosen.get("start"):
         chosen = {**chosen, "start": full_place(chosen["start"])}
     fixed = {name: value for name, value in chosen.items() if name not in MAY_CHANGE}
@@ -252,20 +277,20 @@ def resumed_plan(data, run, chosen, places):
     chosen = {name: value for name, value in chosen.items() if name in MAY_CHANGE}
     if LENGTH & set(chosen):
         chosen = {"budget": None, "epochs": 0, **chosen}
-    changed = replace(plan, options=replace(plan.options, **chosen), **moved(plan, data, places))
+    changed = replace(plan, options=replace(plan.options, **chosen), **moved(plan, order))
     if changed != plan:
-        save_plan(changed, run)
+        save_plan(changed, order.run)
     return changed
 
 
-def moved(plan, data, places) -> dict:
-    """Both sides of a plan as they are now in DATA, if none of their images is where it was."""
+def moved(plan, order: Order) -> dict:
+    """Both sides of a plan as they are now in the data's folder, if none of their images is where it was."""
     from unetpp.data.dataset import find_samples
 
     sides = {"train": plan.train, "validation": plan.validation}
     if any(sample.image.exists() for side in sides.values() for sample in side):
         return {}
-    now = {sample.stem: sample for sample in find_samples(data, **places)}
+    now = {sample.stem: sample for sample in find_samples(order.data, **order.places)}
     return {name: tuple(now.get(old.stem, old) for old in side) for name, side in sides.items()}
 
 
@@ -278,16 +303,17 @@ def show_plan(plan) -> None:
         console.print("the classes have no names: give --classes, or a file classes.txt in DATA, one a line")
 
 
-def plan_run(data: Path, chosen: dict, output: Path | None, *, names, places, overwrite: bool) -> None:
+def plan_run(order: Order, output: Path | None) -> None:
     """Show a plan, and write it to a file, without training."""
     from unetpp.training.planfile import write_plan
 
-    if output and output.exists() and not overwrite:
+    if output and output.exists() and not order.overwrite:
         raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
     with console.status("looking at the data ..."):
-        plan = decide(data, chosen, names, places)
+        plan = decide(order)
     show_plan(plan)
     if output:
         write_plan(plan, output)
-        words = ["unetpp", "train", str(data), "--out", "RUN", "--plan", str(output), *_given(places)]
+        words = ["unetpp", "train", str(order.data), "--out", "RUN", "--plan", str(output)]
+        words += _given(order.places)
         console.print(f"next: {shlex.join(words)}", highlight=False, soft_wrap=True)
