@@ -186,8 +186,10 @@ def test_a_damaged_bundle_is_refused_by_name(damage, message, tmp_path):
 
 
 def test_a_missing_bundle_is_refused(tmp_path):
-    with pytest.raises(BundleError, match="no such folder"):
+    with pytest.raises(BundleError, match=r"no such folder; give a run folder of .* in it$"):
         read_bundle(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match=r"no such folder; .*found by name in a clone$"):
+        read_bundle(Path("nowhere"))
 
 
 def test_a_model_that_ships_in_a_clone_is_found_by_its_name(tmp_path, monkeypatch):

@@ -120,7 +120,9 @@ def find_bundle(path: Path) -> Path:
         if (folder / DESCRIPTION).is_file():
             return folder
     what = "there is no such folder" if not path.exists() else f"no model is here ({DESCRIPTION} is missing)"
-    raise BundleError(what, where=path, mend="give a run folder of `unetpp train`, or the model folder in it")
+    mend = "give a run folder of `unetpp train`, or the model folder in it"
+    mend += "; models that ship are found by name in a clone" if clones else ""
+    raise BundleError(what, where=path, mend=mend)
 
 
 def read_bundle(path: Path) -> Bundle:
