@@ -1,0 +1,137 @@
+"""unetpp predict --objects: what it measures is what unetpp measure does, or it says so before any work."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from commands import first, pixels, refuses, run
+from drawn import rows, write_zarr
+
+
+@pytest.mark.parametrize("command", ["measure", "predict"])
+def test_images_too_large_to_be_drawn_are_told_before_any_work(
+    command, labelled, trained, monkeypatch, capsys
+):
+    from unetpp.analysis import subjects
+
+    monkeypatch.setattr(subjects, "LARGE", 9599)
+    (labelled / "images" / "broken.png").write_bytes(b"no picture")
+    options = ["--out", labelled / "out", "--also", "numbered"]
+    options += ["--images", labelled / "images"] if command == "measure" else ["--objects"]
+    source = [labelled / "labels"] if command == "measure" else [trained, labelled / "images"]
+    refuses(capsys, command, *source, *options, saying=["none.png", "120 x 80", "--also numbered"])
+    assert not (labelled / "out").exists()
+
+
+def test_objects_are_the_same_however_they_are_asked_for(trained, data, tmp_path):
+    split = ["--split", "blood_cell"]
+    predicted, images, labels = tmp_path / "out", data / "images", tmp_path / "out" / "labels"
+    assert run("predict", trained, images, "--out", predicted, "--objects", *split) == 0
+    found = rows(predicted / "objects.csv")
+    counts = rows(predicted / "counts.csv")
+    assert len(counts) == 10
+    assert sum(int(row["count"]) for row in counts) == len(found)
+    assert all(1 / 3 <= float(row["probability"]) <= 1 for row in found)
+
+    command = ["measure", labels, "--images", images, "--model", trained, *split]
+    options = ["--probabilities", predicted / "probabilities"]
+    assert run(*command, *options, "--out", tmp_path / "with") == 0
+    for name in ("objects.csv", "counts.csv"):
+        assert (tmp_path / "with" / name).read_bytes() == (predicted / name).read_bytes()
+    assert run("evaluate", trained, data, *split, "--json", tmp_path / "scores.json") == 0
+    for name, count in json.loads((tmp_path / "scores.json").read_text())["objects"].items():
+        assert count["predicted"] == sum(int(row["count"]) for row in counts if row["class"] == name)
+    # The labels alone tell less.
+    assert run(*command, "--out", tmp_path / "without") == 0
+    assert len(rows(tmp_path / "without" / "objects.csv")) < len(found)
+
+
+def test_nothing_but_labels_is_written_where_nothing_is_split(trained, data, tmp_path):
+    assert run("predict", trained, data / "images", "--out", tmp_path / "out", "--objects") == 0
+    assert not (tmp_path / "out" / "probabilities").exists()
+    assert run("measure", tmp_path / "out" / "labels", "--model", trained, "--out", tmp_path / "again") == 0
+    assert {row["class"] for row in rows(tmp_path / "again" / "counts.csv")} == {"blood_cell", "bacteria"}
+
+
+def test_what_cannot_be_measured_is_not_predicted_either(trained, data, tmp_path, capsys):
+    stack = np.random.default_rng(0).integers(0, 255, (2, 20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.ome.tif", stack, metadata={"axes": "TYX"})
+    image = sorted((data / "images").iterdir())[0]
+    for source, out, options, saying in (
+        (tmp_path / "stack.ome.tif", tmp_path / "out", [], "objects of a stack"),
+        (image, tmp_path / "labels.png", [], "need a folder"),
+        (image, tmp_path / "out", ["--split", "whale"], "no class whale"),
+        (image, tmp_path / "out", ["--pixel-size", "0"], "--pixel-size"),
+        (image, tmp_path / "out", ["--split", "bacteria", "--thin", "bacteria"], "bacteria"),
+    ):
+        refuses(capsys, "predict", trained, source, "--out", out, "--objects", *options, saying=saying)
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--split whale", "--thin bacteria", "--smallest 3", "--drop-border", "--table csv", "--also coco"],
+)
+def test_options_about_objects_need_objects(option, trained, data, tmp_path, capsys):
+    command = ["predict", trained, data / "images", "--out", tmp_path / "out", "--pixel-size", "0.5"]
+    refuses(capsys, *command, *option.split(), saying=[option.split()[0], "--objects"])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "options"), [("pyarrow", ["--table", "parquet"]), ("roifile", ["--also", "roi"])]
+)
+def test_what_cannot_be_written_is_not_predicted_either(
+    module, options, trained, data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    command = ["predict", trained, data / "images", "--out", tmp_path / "out", "--objects"]
+    refuses(capsys, *command, *options, saying=[f"{module} is not installed", "pip install"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_was_predicted_nothing_is_measured(trained, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "broken.png").write_bytes(b"no picture")
+    command = ["predict", trained, tmp_path / "images", "--out", tmp_path / "out", "--objects"]
+    refuses(capsys, *command, saying="broken.png")
+    assert not list(tmp_path.glob("out/*.csv"))
+
+
+def test_what_could_not_be_predicted_again_is_not_measured(trained, data, tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / f"{name}.png").write_bytes(first(data / "images").read_bytes())
+    command = ["predict", trained, tmp_path / "images", "--out", tmp_path / "out", "--objects"]
+    assert run(*command) == 0
+    (tmp_path / "images" / "a.png").write_bytes(b"no picture")
+    assert run(*command, "--overwrite") == 1
+    assert "a.png: the image is damaged" in capsys.readouterr().err
+    assert {row["image"] for row in rows(tmp_path / "out" / "counts.csv")} == {"b"}
+
+
+def test_probabilities_of_a_former_prediction_are_not_used(trained, data, tmp_path):
+    command = ["predict", trained, first(data / "images"), "--out", tmp_path / "out", "--objects"]
+    header = tmp_path / "out" / "objects.csv"
+    assert run(*command, "--probabilities") == 0
+    assert ",probability" in header.read_text()
+    assert run(*command, "--overwrite") == 0
+    assert ",probability" not in header.read_text()
+
+
+def test_zarr_is_predicted_and_its_objects_are_drawn(trained, data, tmp_path):
+    write_zarr(tmp_path / "a.zarr", pixels(first(data / "images")))
+    options = ["--objects", "--also", "numbered", "--out", tmp_path / "out"]
+    assert run("predict", trained, tmp_path / "a.zarr", *options) == 0
+    assert (tmp_path / "out" / "numbered" / "a.jpg").exists()
+    assert "intensity_mean_1" in (tmp_path / "out" / "objects.csv").read_text()
+
+
+def test_what_exists_is_not_predicted_over(trained, data, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "coco.json").write_text("made by hand")
+    command = ["predict", trained, data / "images", "--out", tmp_path / "out", "--objects", "--also", "coco"]
+    refuses(capsys, *command, saying=["coco.json", "exists"])
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["coco.json"]
