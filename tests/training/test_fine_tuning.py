@@ -1,0 +1,110 @@
+"""A run that starts from a model."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from runs import OPTIONS, Watcher, planned, same
+
+from unetpp import UNetPP
+from unetpp.bundle import Bundle, read_bundle, save_bundle
+from unetpp.data.dataset import find_samples
+from unetpp.data.images import read_image, write_png
+from unetpp.data.normalization import Normalization
+from unetpp.data.synthetic import CLASSES, write_dataset
+from unetpp.errors import SettingError
+from unetpp.training import fit
+from unetpp.training.options import Options
+from unetpp.training.plan import make_plan
+from unetpp.training.planfile import load_plan, save_plan
+from unetpp.training.schedule import Budget
+from unetpp.training.table import rows
+
+pytestmark = pytest.mark.usefixtures("no_graph")
+
+
+def model_of(folder, *, channels=3, classes=CLASSES, level=None, **settings):
+    """A bundle of a network that learnt nothing."""
+    model = UNetPP((None, None, channels), len(classes), **{"filters": (4, 8), **settings})
+    settings = {name: value for name, value in model.get_config().items() if name != "name"}
+    scale = Normalization((0.3,) * channels, (0.2,) * channels)
+    model = model.pruned(level) if level else model
+    save_bundle(folder, Bundle("UNetPP", settings, tuple(classes), scale, level=level), model)
+    return model
+
+
+def begun(plan):
+    """The network that a run of a plan begins with."""
+    model = fit.build(plan)
+    fit.begin(model, plan)
+    return model
+
+
+def test_fine_tuning_starts_where_the_other_model_ended(samples, tmp_path):
+    former = model_of(tmp_path / "first" / "model", activation="relu")
+    options = {"start": str(tmp_path / "first"), "learning_rate": 0.0, "filters": (9, 9)}
+    again = planned(samples, tmp_path / "second", **options)
+    assert again.options.filters == (4, 8)
+    assert again.options.learning_rate < OPTIONS["learning_rate"]
+    assert again.normalization.mean == (0.3, 0.3, 0.3)
+    assert "gentle" in again.reasons["learning rate"]
+    model = begun(again)
+    assert model.get_config()["activation"] == "relu"
+    assert same(former.get_weights(), model.get_weights())
+    fit.train(again, tmp_path / "second", Budget(), report=Watcher())
+    origin = read_bundle(tmp_path / "second").origin
+    assert origin["options"]["start"] == str((tmp_path / "first" / "model").resolve())
+    # It goes on when the other model is gone, and so does a run whose plan has not the other model's settings.
+    content = json.loads((tmp_path / "second" / "plan.json").read_text())
+    del content["settings"]
+    plan = load_plan(tmp_path / "second")
+    (tmp_path / "second" / "plan.json").write_text(json.dumps(content))
+    assert load_plan(tmp_path / "second") == plan
+    save_plan(plan, tmp_path / "second")
+    shutil.rmtree(tmp_path / "first")
+    plan = load_plan(tmp_path / "second")
+    plan = replace(plan, options=replace(plan.options, epochs=4))
+    watcher = Watcher()
+    fit.train(plan, tmp_path / "second", Budget(), report=watcher, resume=True)
+    assert [row["epoch"] for row in watcher.rows] == [4]
+
+
+def test_fine_tuning_on_other_classes_makes_the_head_anew(samples, tmp_path):
+    former = model_of(tmp_path / "first")
+    again = make_plan(samples, Options(start=str(tmp_path / "first")), ("soil", "cells", "rods"))
+    assert "made anew" in again.reasons["classes"]
+    model = begun(again)
+    for layer in model.layers:
+        equal = same(layer.get_weights(), former.get_layer(layer.name).get_weights())
+        assert equal or layer.name.startswith("head_")
+    assert not same(model.get_layer("head_1").get_weights(), former.get_layer("head_1").get_weights())
+
+
+def test_a_model_to_start_from_decides_depth_and_widths(samples, tmp_path):
+    settings = {"filters": (4, 6, 8), "deep_supervision": True, "inner_filters": "level"}
+    model_of(tmp_path / "first", **settings)
+    given = {"start": str(tmp_path / "first"), "head_weights": (1.0, 2.0), "patch": 36}
+    plan = make_plan(samples, Options(**given), CLASSES)
+    assert {name: getattr(plan.options, name) for name in settings} == settings
+    assert "level" in fit.build(plan).get_config().values()
+    for wrong in ({"head_weights": (1.0,) * 4}, {"patch": 34}):
+        with pytest.raises(SettingError, match="cannot be"):
+            make_plan(samples, Options(**{**given, **wrong}), CLASSES)
+
+
+def test_a_model_that_is_cut_off_is_no_start(samples, tmp_path):
+    model_of(tmp_path / "first", filters=(4, 6, 8), deep_supervision=True, level=1)
+    with pytest.raises(SettingError, match="cut off at level 1"):
+        make_plan(samples, Options(start=str(tmp_path / "first")), CLASSES)
+
+
+def test_grey_images_are_repeated_for_a_model_of_colours_and_the_plan_says_so(tmp_path):
+    write_dataset(tmp_path / "data", 4, size=(64, 64), seed=5)
+    for path in (tmp_path / "data" / "images").iterdir():
+        write_png(path, read_image(path)[..., 0])
+    model_of(tmp_path / "first")
+    plan = make_plan(find_samples(tmp_path / "data"), Options(start=str(tmp_path / "first")), CLASSES)
+    told = {name: (value, why) for name, value, why in rows(plan)}
+    assert told["channels"][0] == "3"
+    assert "grey images are repeated" in told["channels"][1]
