@@ -7,6 +7,7 @@ models/score.py scores the model.
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import h5py
 import numpy as np
 from score import HELD_OUT
 
-from unetpp.bundle import INT8, WEIGHTS, add_files, find_bundle
+from unetpp.bundle import DESCRIPTION, INT8, WEIGHTS, add_files, find_bundle
 from unetpp.data.files import exchange, former
 from unetpp.export import add_graph
 from unetpp.inference.quantize import quantize
@@ -40,6 +41,15 @@ def halve(folder: Path) -> None:
     add_files(folder, {WEIGHTS: half})
 
 
+def forget_place(folder: Path) -> None:
+    """Leave of the place of the model that a run started from its name alone."""
+    path = folder / DESCRIPTION
+    described = json.loads(path.read_text(encoding="utf-8"))
+    options = described["origin"]["options"]
+    options["start"] = Path(options["start"]).name
+    path.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -52,6 +62,7 @@ if __name__ == "__main__":
     for path in find_bundle(chosen.run).iterdir():
         shutil.copy(path, chosen.out)
     halve(chosen.out)
+    forget_place(chosen.out)
     add_graph(chosen.out)
     trial = Path(shutil.copytree(chosen.out, chosen.out.with_name(f".{chosen.out.name}")))
     before, after, bundle = quantize(trial, plan.train, say=print)
