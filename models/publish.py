@@ -7,7 +7,6 @@ models/score.py scores the model.
 """
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import h5py
 import numpy as np
 from score import HELD_OUT
 
-from unetpp.bundle import DESCRIPTION, INT8, WEIGHTS, add_files, find_bundle
+from unetpp.bundle import INT8, WEIGHTS, add_files, find_bundle, read_bundle
 from unetpp.data.files import exchange, former
 from unetpp.export import add_graph
 from unetpp.inference.quantize import quantize
@@ -43,11 +42,10 @@ def halve(folder: Path) -> None:
 
 def forget_place(folder: Path) -> None:
     """Leave of the place of the model that a run started from its name alone."""
-    path = folder / DESCRIPTION
-    described = json.loads(path.read_text(encoding="utf-8"))
-    options = described["origin"]["options"]
-    options["start"] = Path(options["start"]).name
-    path.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    origin = read_bundle(folder).origin
+    options = origin["options"]
+    name = Path(options["start"]).name
+    add_files(folder, {}, origin=origin | {"options": options | {"start": name}})
 
 
 if __name__ == "__main__":

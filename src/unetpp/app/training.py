@@ -161,9 +161,9 @@ def job_plan(order: Order):
 
 def check_start(start: str | None, run: Path) -> None:
     """Raise if the model to start from lies where a run is to be replaced."""
-    from unetpp.bundle import find_bundle
+    from unetpp.training.start import full_place
 
-    if start and find_bundle(Path(start)).resolve().is_relative_to(run.resolve()):
+    if start and Path(full_place(start)).is_relative_to(run.resolve()):
         raise SettingError(
             "the model to start from lies in the run that --overwrite replaces",
             where=start,
