@@ -11,6 +11,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from runs import OPTIONS, Watcher, planned
 
 from unetpp.data.dataset import find_samples
 from unetpp.data.synthetic import CLASSES, write_dataset
@@ -19,28 +20,10 @@ from unetpp.training import devices, fit
 from unetpp.training.checkpoints import load_checkpoint
 from unetpp.training.options import Options
 from unetpp.training.plan import make_plan
-from unetpp.training.planfile import load_plan, save_plan
+from unetpp.training.planfile import load_plan
 from unetpp.training.schedule import Budget
 
-OPTIONS = {
-    "filters": (4, 8),
-    "patch": 32,
-    "batch": 4,
-    "precision": "float32",
-    "learning_rate": 1e-2,
-    "epochs": 2,
-}
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason='needs pip install ".[jax]"')
-
-
-class Rows(list):
-    """A report that keeps the rows."""
-
-    def step(self, budget, loss):
-        """Nobody watches."""
-
-    warn = print
-    epoch = list.append
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +31,6 @@ def samples(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     write_dataset(folder, 6, size=(64, 64), seed=5)
     return find_samples(folder)
-
-
-def planned(samples, run, **options):
-    run.mkdir(exist_ok=True)
-    save_plan(make_plan(samples, Options(**{**OPTIONS, **options}), CLASSES), run)
-    return load_plan(run)
 
 
 # Trains, or goes on with, the runs RUN:DEVICES that it is given.
@@ -129,10 +106,10 @@ def alone(samples, tmp_path_factory):
     """A run on one device of JAX, and one of this suite's backend that went on there with two."""
     folder = tmp_path_factory.mktemp("alone")
     for name in ("one", "two"):
-        planned(samples, folder / name)
-    plan = planned(samples, folder / "half")
+        planned(samples, folder / name, epochs=2)
+    plan = planned(samples, folder / "half", epochs=2)
     begun = replace(plan, options=replace(plan.options, epochs=1))
-    fit.train(begun, folder / "half", Budget(), report=Rows())
+    fit.train(begun, folder / "half", Budget(), report=Watcher())
     runs = [f"{folder / 'one'}:1", f"{folder / 'two'}:2", f"{folder / 'half'}:2"]
     out = end(begin("-c", SCRIPT, *runs, virtual=2))
     # The network in training, and its twin, which validates on one device.
@@ -175,10 +152,10 @@ def test_a_run_goes_on_with_another_backend_and_more_devices_and_back(alone):
     assert progress.steps == 20
     plan = load_plan(alone / "half")
     plan = replace(plan, options=replace(plan.options, epochs=3))
-    rows = Rows()
-    fit.train(plan, alone / "half", Budget(), report=rows, resume=True)
-    assert [row["epoch"] for row in rows] == [3]
-    assert rows[0]["loss"] < progress.history[0]["loss"]
+    watcher = Watcher()
+    fit.train(plan, alone / "half", Budget(), report=watcher, resume=True)
+    assert [row["epoch"] for row in watcher.rows] == [3]
+    assert watcher.rows[0]["loss"] < progress.history[0]["loss"]
 
 
 def test_devices_share_a_batch_equally(samples):
