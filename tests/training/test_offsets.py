@@ -10,7 +10,7 @@ from unetpp.data.normalization import Normalization
 from unetpp.inference.engine import keras_engine
 from unetpp.inference.predict import Predictor
 from unetpp.model.unetpp import UNetPP
-from unetpp.training.offsets import TRIED, add_offsets, best_offsets, foreground_iou, logits_of
+from unetpp.training.offsets import TRIED, add_offsets, best_offsets, logits_of, value
 from unetpp.training.patches import Picture
 
 
@@ -23,8 +23,8 @@ def random_logits(seed, classes, n=400):
 @given(seed=st.integers(0, 200))
 def test_of_two_classes_the_best_of_all_that_is_tried_is_found(seed):
     logits, truth = random_logits(seed, 2)
-    reached = foreground_iou(logits + best_offsets(logits, truth), truth)
-    everything = [foreground_iou(logits + np.array([0, step]), truth) for step in (0, *TRIED)]
+    reached = value(logits + best_offsets(logits, truth), truth)
+    everything = [value(logits + np.array([0, step]), truth) for step in (0, *TRIED)]
     assert reached == max(everything)
 
 
@@ -33,7 +33,12 @@ def test_offsets_never_cost_what_they_are_chosen_by(seed, classes):
     logits, truth = random_logits(seed, classes)
     offsets = best_offsets(logits, truth)
     assert offsets[0] == 0
-    assert foreground_iou(logits + offsets, truth) >= foreground_iou(logits, truth)
+    assert value(logits + offsets, truth) >= value(logits, truth)
+
+
+def test_where_a_class_is_nowhere_it_is_not_called_up():
+    logits = np.tile([0.5, 0.0], (100, 1))
+    assert best_offsets(logits, np.zeros(100, int)).tolist() == [0, 0]
 
 
 def test_the_measure_is_the_one_that_chooses_the_epoch():
@@ -41,7 +46,7 @@ def test_the_measure_is_the_one_that_chooses_the_epoch():
     table = np.zeros((3, 3), int)
     np.add.at(table, (truth, logits.argmax(1)), 1)
     figures = scores(table, ("a", "b", "c"), 1)["classes"]
-    assert foreground_iou(logits, truth) == pytest.approx((figures["b"]["iou"] + figures["c"]["iou"]) / 2)
+    assert value(logits, truth) == pytest.approx((figures["b"]["iou"] + figures["c"]["iou"]) / 2)
 
 
 def test_a_class_that_was_shown_too_often_is_found_less_readily():

@@ -120,6 +120,15 @@ def pixel_figures(confusion: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def foreground_iou(confusion: np.ndarray) -> float:
+    """The mean IoU of all classes but the background, of those that are true or predicted; 0 when none is.
+
+    >>> foreground_iou(np.array([[6, 0, 0], [1, 3, 0], [0, 0, 0]]))
+    0.75
+    """
+    return float(np.nan_to_num(mean(pixel_figures(confusion)["iou"][1:])))
+
+
 def scores(confusion: np.ndarray, classes: Sequence[str], images: int) -> dict:
     """Score each class and their mean, from the pooled counts of `confusion`.
 

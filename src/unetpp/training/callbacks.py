@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from unetpp import __version__
+from unetpp.analysis.scores import foreground_iou
 from unetpp.bundle import Bundle, save_bundle
 from unetpp.data.images import atomic_path
 from unetpp.training.average import Average
@@ -118,7 +119,7 @@ class Validate(keras.callbacks.Callback):
             model = self.average.applied()
             labels = self.labels = predict(model, self.plan, self.pictures)
         result = score(labels, self.plan, self.pictures)
-        value = foreground_iou(result, self.plan.classes)
+        value = foreground_iou(result["confusion"])
         if value > progress.best:
             progress.best, progress.best_epoch = value, progress.epoch
             if first:
@@ -159,13 +160,6 @@ class Validate(keras.callbacks.Callback):
             self.report.warn(f"no gain in {patience} validations: the run ends")
             self.model.stop_training = True
         return over
-
-
-def foreground_iou(result: dict, classes: tuple[str, ...]) -> float:
-    """The mean IoU of all classes but the background; 0 when none occurs."""
-    found = [result["classes"][name]["iou"] for name in classes[1:]]
-    found = [value for value in found if value is not None]
-    return float(np.mean(found)) if found else 0.0
 
 
 def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unetpp.analysis.scores import confusion, mean, pixel_figures
+from unetpp.analysis.scores import confusion, foreground_iou
 from unetpp.inference.predict import Predictor
 from unetpp.training.patches import Picture
 
@@ -36,25 +36,24 @@ def best_offsets(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
         [0.0, -0.23]
     """
     classes = logits.shape[1]
-    offsets, best = np.zeros(classes, np.float32), foreground_iou(logits, truth)
+    offsets, best = np.zeros(classes, np.float32), value(logits, truth)
     for _ in range(SWEEPS):
         before = best
         for index in range(1, classes):
             for step in TRIED:
                 tried = offsets.copy()
                 tried[index] = step
-                value = foreground_iou(logits + tried, truth)
-                if value > best:
-                    offsets, best = tried, value
+                reached = value(logits + tried, truth)
+                if reached > best:
+                    offsets, best = tried, reached
         if best == before:
             break
     return offsets
 
 
-def foreground_iou(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The mean IoU of all classes but the background, of those that occur; -1 if none does."""
-    counts = confusion(truth, logits.argmax(1), logits.shape[1])
-    return float(np.nan_to_num(mean(pixel_figures(counts)["iou"][1:]), nan=-1))
+def value(logits: np.ndarray, truth: np.ndarray) -> float:
+    """`foreground_iou` of the likeliest classes."""
+    return foreground_iou(confusion(truth, logits.argmax(1), logits.shape[1]))
 
 
 def logits_of(predictor: Predictor, pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
