@@ -204,12 +204,18 @@ def test_splits_are_whole_disjoint_repeatable_and_keep_groups(presence, share, s
         with pytest.raises(DatasetError, match="cannot be split"):
             split(samples, counts, validation=share, seed=seed, groups=groups)
         return
+    shown = np.array([counts[np.equal(groups, g)].any(0) for g in sorted(set(groups))])
+    if ((shown.sum(0) == 1) & shown).any(1).all():
+        with pytest.raises(DatasetError, match="each alone shows a class"):
+            split(samples, counts, validation=share, seed=seed, groups=groups)
+        return
     train, held = split(samples, counts, validation=share, seed=seed, groups=groups)
     assert train
     assert held
     assert sorted([*train, *held], key=lambda s: s.stem) == samples
     sides = {groups[samples.index(s)] for s in train} & {groups[samples.index(s)] for s in held}
     assert not sides
+    np.testing.assert_array_equal(counts[[samples.index(s) for s in train]].any(0), counts.any(0))
     order = np.random.default_rng(1).permutation(len(samples))
     again = split(
         [samples[k] for k in order],
@@ -235,6 +241,19 @@ def test_neither_side_is_ever_empty(share):
     samples = [Sample(name, Path("i"), Path("m")) for name in "ab"]
     train, held = split(samples, np.ones((2, 2)), validation=share)
     assert len(train) == len(held) == 1
+
+
+@given(known=st.lists(st.booleans(), min_size=3, max_size=40), share=st.floats(0.05, 0.9))
+def test_what_was_trained_on_before_is_not_held_out(known, share):
+    samples = [Sample(f"{k:03}", Path("i"), Path("m")) for k in range(len(known))]
+    counts = np.ones((len(known), 2), int)
+    if all(known):
+        with pytest.raises(DatasetError, match="trained on already"):
+            split(samples, counts, validation=share, keep=known)
+        return
+    _, held = split(samples, counts, validation=share, keep=known)
+    assert held
+    assert not any(known[samples.index(sample)] for sample in held)
 
 
 def test_one_image_alone_is_refused():

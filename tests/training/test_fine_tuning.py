@@ -13,7 +13,7 @@ from unetpp.data.dataset import find_samples
 from unetpp.data.images import read_image, write_png
 from unetpp.data.normalization import Normalization
 from unetpp.data.synthetic import CLASSES, write_dataset
-from unetpp.errors import SettingError
+from unetpp.errors import DatasetError, SettingError
 from unetpp.training import fit
 from unetpp.training.options import Options
 from unetpp.training.plan import make_plan
@@ -43,9 +43,8 @@ def begun(plan):
 
 def test_fine_tuning_starts_where_the_other_model_ended(samples, tmp_path):
     former = model_of(tmp_path / "first" / "model", activation="relu")
-    options = {"start": str(tmp_path / "first"), "learning_rate": 0.0, "filters": (9, 9)}
+    options = {"start": str(tmp_path / "first"), "learning_rate": 0.0}
     again = planned(samples, tmp_path / "second", **options)
-    assert again.options.filters == (4, 8)
     assert again.options.learning_rate < OPTIONS["learning_rate"]
     assert again.normalization.mean == (0.3, 0.3, 0.3)
     assert "gentle" in again.reasons["learning rate"]
@@ -91,6 +90,44 @@ def test_a_model_to_start_from_decides_depth_and_widths(samples, tmp_path):
     for wrong in ({"head_weights": (1.0,) * 4}, {"patch": 34}):
         with pytest.raises(SettingError, match="cannot be"):
             make_plan(samples, Options(**{**given, **wrong}), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("network", "UNet"),
+        ("filters", (9, 9)),
+        ("deep_supervision", True),
+        ("long_side", 96),
+        ("normalization", "image"),
+    ],
+)
+def test_what_the_model_to_start_from_decides_cannot_be_given_otherwise(name, value, samples, tmp_path):
+    model_of(tmp_path / "first")
+    start = {"start": str(tmp_path / "first")}
+    with pytest.raises(SettingError, match=f"--{name.replace('_', '-')} is .* in the model to start from"):
+        make_plan(samples, Options(**start, **{name: value}), CLASSES)
+    same = {"long_side": 0, "normalization": "dataset"}
+    assert make_plan(samples, Options(**start, **same), CLASSES).options.long_side == 0
+
+
+def test_what_the_model_to_start_from_was_trained_on_is_not_held_out(samples, tmp_path):
+    model_of(tmp_path / "first" / "model")
+    first = planned(samples[:4], tmp_path / "first")
+    learnt = {sample.stem for sample in first.train}
+    start = str(tmp_path / "first")
+    for seed in range(4):
+        again = make_plan(samples, Options(start=start, seed=seed), CLASSES)
+        assert not learnt & {sample.stem for sample in again.validation}
+        assert f"none of the {len(learnt)} held out" in again.reasons["images"]
+    with pytest.raises(DatasetError, match=f"would hold out {len(learnt)} images"):
+        make_plan(samples, Options(start=start, folds=2), CLASSES)
+    # A copy elsewhere knows nothing of it.
+    shutil.copytree(tmp_path / "first" / "model", tmp_path / "copy")
+    assert make_plan(samples, Options(start=str(tmp_path / "copy"), folds=2), CLASSES)
+    (tmp_path / "first" / "split.json").write_text("{")
+    with pytest.raises(SettingError, match="cannot be read"):
+        make_plan(samples, Options(start=start), CLASSES)
 
 
 def test_a_model_that_is_cut_off_is_no_start(samples, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from unetpp.bundle import Bundle
 from unetpp.data.dataset import find_samples
 from unetpp.data.images import write_png
+from unetpp.data.masks import read_mask
 from unetpp.data.normalization import Normalization
 from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import DatasetError, SettingError
@@ -55,6 +56,23 @@ def test_images_are_not_shrunk_until_their_objects_cannot_be_seen(tmp_path):
     options, shown = decided(discs(tmp_path, (300, 450, 600, 1200, 1500), lambda size: size / 100))
     assert options.long_side == 0
     assert "only 9 pixels wide" in shown["size"][1]
+
+
+@pytest.mark.parametrize(("radius", "long_side"), [(40, planning.LONG_SIDE), (8, 0)])
+def test_of_images_alike_in_size_objects_decide_by_how_large_they_are(tmp_path, radius, long_side):
+    samples = discs(tmp_path, (1000,) * 5, lambda size: radius)
+    for some in (samples, samples[1:], samples[:-1]):
+        options, shown = decided(some)
+        assert options.long_side == long_side
+        assert ("can still be seen" if long_side else "only 7 pixels wide") in shown["size"][1]
+
+
+def test_images_that_the_memory_does_not_hold_are_refused(tmp_path, monkeypatch):
+    write_dataset(tmp_path, 4, size=(64, 64))
+    memory = type("Memory", (), {"available": 4 * 64 * 64 * 13 - 1})()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    with pytest.raises(DatasetError, match=r"take 0\.0 GB of memory, 0\.0 GB are free"):
+        decided(find_samples(tmp_path))
 
 
 def test_small_images_keep_their_size_and_crops_fit_them(tmp_path):
@@ -215,6 +233,23 @@ def test_a_fold_is_held_out(tmp_path):
     assert "fold 2 of 3" in decided(samples, folds=3, fold=2)[1]["images"][1]
     held = [make_plan(samples, Options(folds=3, fold=k), CLASSES).validation for k in (1, 2, 3)]
     assert sorted(sample.stem for side in held for sample in side) == [sample.stem for sample in samples]
+
+
+def test_a_class_that_one_image_shows_is_trained_on_and_no_fold_begins_without_it(tmp_path):
+    write_dataset(tmp_path, 8, size=(64, 64))
+    first, *_ = paths = sorted((tmp_path / "masks").iterdir())
+    for path in paths:
+        mask = np.minimum(read_mask(path, 3), 1)
+        mask[:4, :4] = 2 * (path == first)
+        write_png(path, mask)
+    samples = find_samples(tmp_path)
+    for seed in range(5):
+        plan = make_plan(samples, Options(seed=seed), CLASSES)
+        assert first.stem in [sample.stem for sample in plan.train]
+        assert f"no held-out image shows {CLASSES[2]}" in plan.reasons["images"]
+    for fold in (1, 2, 3):
+        with pytest.raises(DatasetError, match=f"only images of one fold show the class {CLASSES[2]}"):
+            make_plan(samples, Options(folds=3, fold=fold), CLASSES)
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,11 @@ def split(
     validation: float = 0.15,
     seed: int = 0,
     groups: Sequence[int] | None = None,
+    keep: Sequence[bool] | None = None,
 ) -> tuple[list[Sample], list[Sample]]:
     """Split into training and validation: groups stay whole, and both sides show the classes alike.
+
+    Each class is shown by what is trained on.
 
     Args:
         samples: in any order; the split does not depend on it.
@@ -116,27 +119,39 @@ def split(
         validation: the share of the samples to hold out.
         seed: of the shuffle.
         groups: samples with the same number stay together; None: each on its own.
+        keep: which samples are trained on in any case; None: none.
 
     Raises:
-        DatasetError: if there are fewer than two groups.
+        DatasetError: if there are fewer than two groups, or none that may be held out.
     """
     ordered = shuffled_groups(samples, counts, seed, groups)
     if len(ordered) < 2:
         raise DatasetError(
             "one image alone cannot be split", mend="give at least two different images with masks"
         )
+    shown = np.array([(counts[group] > 0).any(axis=0) for group in ordered])
+    # Groups to train on that show each class.
+    left = shown.sum(0)
+
+    def free(k: int) -> bool:
+        return not (keep and any(keep[member] for member in ordered[k])) and left[shown[k]].min() > 1
+
+    may = [k for k in range(len(ordered)) if free(k)]
+    if not may:
+        raise DatasetError(
+            "no image can be held out: each alone shows a class, or has been trained on already",
+            mend="give more images",
+        )
     # Every n-th one is held out.
     held: set[int] = set()
     seen = 0
-    for group in ordered:
+    for k, group in enumerate(ordered):
         seen += len(group)
-        if len(held) + len(group) / 2 <= validation * seen:
+        if len(held) + len(group) / 2 <= validation * seen and free(k):
             held.update(group)
-    smallest = min(ordered, key=len)
-    if not held:
-        held.update(smallest)
-    elif len(held) == len(samples):
-        held.difference_update(smallest)
+            left -= shown[k]
+    smallest = min((ordered[k] for k in may), key=len)
+    held = held or set(smallest)
     train = [sample for k, sample in enumerate(samples) if k not in held]
     return sorted(train, key=_stem), sorted((samples[k] for k in held), key=_stem)
 

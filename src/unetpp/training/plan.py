@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from unetpp.data.resample import Scaling, measure_scaling
 from unetpp.errors import DatasetError
 from unetpp.model.weights import resolve_class_weights
 from unetpp.training.options import THREADS, Options
-from unetpp.training.start import check_channels, network_settings, options_of, read_start
+from unetpp.training.start import (
+    check_channels,
+    network_settings,
+    options_of,
+    read_start,
+    trained_on,
+)
 
 LONG_SIDE, PATCH, BATCH, EPOCHS = 512, 256, 8, 60
 LEARNING_RATE = 1e-3
@@ -90,34 +97,29 @@ def make_plan(
     sizes = [dataset.check_sizes(sample) for sample in samples]
     names = dataset.infer_classes(samples, classes)
     counts = dataset.count_pixels(samples, len(names))
+    for name, count in zip(names, counts.sum(0), strict=True):
+        if not count:
+            raise DatasetError(f"no image shows the class {name}", mend="give --classes that occur")
     why = reasons_given(options)
     why["classes"] = GIVEN if classes else "as many as values in the masks; --classes names them"
     start = read_start(options) if options.start else None
     if start:
         options = options_of(start, options, names, why)
-    options = decide_size(samples, sizes, len(names), options, start, why)
-    options = decide_steps(options, sizes, why)
-    groups = find_groups(samples, options.group_by)
-    train, validation = held_out(samples, counts, groups, options)
-    why["images"] = f"fold {options.fold or 1} of {options.folds}: " if options.folds else ""
-    why["images"] += "near-duplicates" + (f", and {options.group_by}," if options.group_by else "")
-    why["images"] += " on one side, classes alike on both"
-    chosen = {sample.stem for sample in train}
-    train_counts = counts[[sample.stem in chosen for sample in samples]].sum(0)
-    for name, count in zip(names, train_counts, strict=True):
-        if not count:
-            raise DatasetError(f"no training image shows the class {name}", mend="give --classes that occur")
-    weights = resolve_class_weights(options.class_weights, len(names), class_names=names, counts=train_counts)
     channels = dataset.data_channels(samples)
     if start:
-        normalization, scaling = start.normalization, start.scaling
         check_channels(start, channels)
-        if channels < len(normalization.mean):
+        if channels < len(start.normalization.mean):
             why["channels"] = f"as {options.start}: grey images are repeated for it"
-    else:
-        scaling = measure_scaling(sizes, options.long_side or None)
-        normalization = decide_normalization(train, channels, options, why)
+            channels = len(start.normalization.mean)
+    options = decide_size(samples, sizes, len(names), options, start, why)
+    scaling = start.scaling if start else measure_scaling(sizes, options.long_side or None)
     check_sides(samples, sizes, scaling)
+    options = decide_steps(options, sizes, scaling, channels, why)
+    train, validation = held_out(samples, counts, options, names, why)
+    chosen = set(train)
+    train_counts = counts[[sample in chosen for sample in samples]].sum(0)
+    weights = resolve_class_weights(options.class_weights, len(names), class_names=names, counts=train_counts)
+    normalization = start.normalization if start else decide_normalization(train, channels, options, why)
     sides = {"train": tuple(train), "validation": tuple(validation)}
     settings = network_settings(start) if start else {}
     return Plan(options, names, weights, normalization, scaling, **sides, reasons=why, settings=settings)
@@ -172,22 +174,23 @@ def decide_size(
 
     Where objects grow with the image, all images show the same field, larger or smaller: their long sides are
     brought to one length, unless that makes them too small to see. Where objects are alike in pixels, images keep
-    their size.
+    their size. Of images alike in size neither can be told: they are shrunk as far as objects can be seen.
     """
     if start:
         why["size"] = f"as {options.start}"
-        return replace(options, long_side=start.scaling.long_side or 0)
+        return options
     if options.long_side is not None:
         return options
     longest = np.array([max(size) for size in sizes])
-    if longest.max() <= LONG_SIDE and longest.max() <= 1.2 * longest.min():
+    alike = longest.max() <= 1.2 * longest.min()
+    if alike and longest.max() <= LONG_SIDE:
         why["size"] = "the images are small and alike"
         return replace(options, long_side=0)
     chosen = range(0, len(samples), max(1, len(samples) // MEASURED))
     objects = np.array(dataset.object_sides([samples[k] for k in chosen], num_classes))
     shown = objects > 0
     pixels, shares = np.log(objects[shown]), np.log(objects[shown] / longest[chosen][shown])
-    if pixels.size and pixels.std() < shares.std():
+    if pixels.size and not alike and pixels.std() < shares.std():
         why["size"] = (
             f"objects are about {np.exp(np.median(pixels)):.0f} pixels wide, however large the image"
         )
@@ -199,20 +202,35 @@ def decide_size(
             f"brought to {side} pixels, objects would be only {np.quantile(shrunk, 0.1):.0f} pixels wide"
         )
         return replace(options, long_side=0)
-    share = f"{100 * np.exp(np.median(shares)):.0f} % of it wide" if shares.size else "alike"
-    why["size"] = f"of the long side: objects grow with the image, and are about {share}"
+    share = f"are about {100 * np.exp(np.median(shares)):.0f} % of it wide" if shares.size else "are none"
+    grow = "objects can still be seen" if alike else "objects grow with the image"
+    why["size"] = f"of the long side: {grow}, and {share}"
     return replace(options, long_side=side)
 
 
-def decide_steps(options: Options, sizes: Sequence[tuple[int, int]], why: dict[str, str]) -> Options:
-    """Crops, batch, rate and length."""
+def decide_steps(
+    options: Options, sizes: Sequence[tuple[int, int]], scaling: Scaling, channels: int, why: dict[str, str]
+) -> Options:
+    """Crops, batch, rate and length.
+
+    Raises:
+        DatasetError: if the memory does not hold the images.
+    """
     multiple = options.multiple
-    scaling = measure_scaling(list(sizes), options.long_side or None)
-    shorter = int(np.median([min(scaling.size(size)) for size in sizes]))
+    worked = [scaling.size(size) for size in sizes]
+    shorter = int(np.median([min(size) for size in worked]))
     fitting = max(multiple, min(PATCH, shorter // multiple * multiple))
     patch = options.patch or fitting
     why.setdefault("crops", "the usual" if patch == PATCH else "as large as the images")
-    room = psutil.virtual_memory().available / 2
+    # Images are held as float32, masks as uint8.
+    pictures = sum(height * width for height, width in worked) * (4 * channels + 1)
+    free = psutil.virtual_memory().available
+    if pictures > free:
+        raise DatasetError(
+            f"at working size the images take {pictures / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free",
+            mend="give a smaller --long-side, or fewer images",
+        )
+    room = (free - pictures) / 2
     most = max(1, int(room // step_memory(replace(options, patch=patch, batch=1, devices=1))))
     devices = options.devices
     batch = options.batch or max(1, min(BATCH, most) // devices) * devices
@@ -256,13 +274,42 @@ def step_memory(options: Options) -> float:
     return BYTES * options.batch * options.patch**2 * planes
 
 
-def held_out(samples, counts, groups, options: Options):
-    """Training and validation samples: a share held out, or a fold."""
+def held_out(samples, counts, options: Options, names: Sequence[str], why: dict[str, str]):
+    """Training and validation samples: a share held out, or a fold.
+
+    Raises:
+        DatasetError: if a class, or what the model to start from has learnt, would be held out as a whole.
+    """
+    groups = find_groups(samples, options.group_by)
+    learnt = trained_on(options.start) if options.start else set()
+    known = [sample.image.resolve() in learnt for sample in samples]
+    why["images"] = f"fold {options.fold or 1} of {options.folds}: " if options.folds else ""
+    why["images"] += "near-duplicates" + (f", and {options.group_by}," if options.group_by else "")
+    why["images"] += " on one side, classes alike on both"
     if not options.folds:
-        return split(samples, counts, validation=options.validation, seed=options.seed, groups=groups)
-    fold = fold_of_each(samples, counts, options.folds, seed=options.seed, groups=groups)
-    sides = [
-        [s for s, f in zip(samples, fold, strict=True) if (f == (options.fold or 1) - 1) == held]
-        for held in (0, 1)
-    ]
-    return sides[0], sides[1]
+        if any(known):
+            why["images"] += f"; none of the {sum(known)} held out that {options.start} was trained on"
+        share, seed = options.validation, options.seed
+        train, held = split(samples, counts, validation=share, seed=seed, groups=groups, keep=known)
+        chosen = set(held)
+        shown = counts[[sample in chosen for sample in samples]].sum(0)
+        missing = [name for name, count in zip(names, shown, strict=True) if not count]
+        why["images"] += f"; no held-out image shows {', '.join(missing)}" if missing else ""
+        return train, held
+    if any(known):
+        raise DatasetError(
+            f"folds would hold out {sum(known)} images that the model to start from was trained on",
+            where=options.start,
+            mend="leave --folds or --from out",
+        )
+    fold = np.array(fold_of_each(samples, counts, options.folds, seed=options.seed, groups=groups))
+    # All folds, so that the last does not fail when the others are trained.
+    for number in range(options.folds):
+        for name, count in zip(names, counts[fold != number].sum(0), strict=True):
+            if not count:
+                raise DatasetError(
+                    f"only images of one fold show the class {name}",
+                    mend="give more images of it, or no --folds",
+                )
+    held = fold == (options.fold or 1) - 1
+    return list(compress(samples, ~held)), list(compress(samples, held))

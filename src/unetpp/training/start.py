@@ -1,5 +1,6 @@
 """The model that a run starts from."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,50 @@ def read_start(options: Options) -> Bundle:
     return start
 
 
+def trained_on(start: str) -> set[Path]:
+    """The images that a model was trained on, if it lies in the folder of its run.
+
+    Raises:
+        SettingError: if the run's list of them is damaged.
+    """
+    path = Path(full_place(start)).parent / "split.json"
+    if not path.is_file():
+        return set()
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["train"]
+        return {Path(row["image"]).resolve() for row in rows}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SettingError(
+            "what the model to start from was trained on cannot be read",
+            where=path,
+            mend="mend it, or move the model to a folder of its own",
+        ) from error
+
+
 def options_of(start: Bundle, options: Options, names: tuple[str, ...], why: dict[str, str]) -> Options:
-    """The options, with the network of the model to start from and a gentler rate."""
+    """The options, with the network of the model to start from and a gentler rate.
+
+    Raises:
+        SettingError: if it decides what is given otherwise.
+    """
     settings = start.settings
     place = full_place(options.start)
+    decided: dict[str, Any] = {
+        "network": start.network,
+        "filters": tuple(settings["filters"]),
+        "inner_filters": "level" if settings.get("inner_filters") == "level" else "first",
+        "deep_supervision": bool(settings.get("deep_supervision")),
+        "long_side": start.scaling.long_side or 0,
+    }
+    per_image = "image" if start.normalization.per_image else "dataset"
+    usual = Options()
+    for name, value in {**decided, "normalization": per_image}.items():
+        if getattr(options, name) not in (getattr(usual, name), value):
+            raise SettingError(
+                f"--{name.replace('_', '-')} is {value} in the model to start from",
+                where=options.start,
+                mend="leave it out, or train without --from",
+            )
     why["network"] = why["normalisation"] = f"as {place}, whose weights it starts from"
     why.setdefault("learning rate", "gentle, as it starts from a model")
     if start.classes != names:
@@ -49,10 +90,7 @@ def options_of(start: Bundle, options: Options, names: tuple[str, ...], why: dic
     options = replace(
         options,
         start=place,
-        network=start.network,
-        filters=tuple(settings["filters"]),
-        inner_filters="level" if settings.get("inner_filters") == "level" else "first",
-        deep_supervision=bool(settings.get("deep_supervision")),
+        **decided,
         learning_rate=options.learning_rate or GENTLE,
     )
     options.check_depth()
