@@ -6,11 +6,12 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from disks import fill, mounted
 
 from unetpp import UNet, UNetPP
 from unetpp.bundle import DESCRIPTION, GRAPH, Bundle, read_bundle, save_bundle, verified
 from unetpp.data.normalization import Normalization
-from unetpp.errors import BundleError
+from unetpp.errors import BundleError, OutputError
 from unetpp.export import add_graph
 from unetpp.inference.engine import keras_engine, openvino_engine
 
@@ -113,3 +114,13 @@ def test_making_it_again_changes_nothing_else(deep):
         "graph.xml",
         "weights.weights.h5",
     ]
+
+
+def test_a_full_disk_leaves_the_model_and_says_so(deep, tmp_path):
+    with mounted(tmp_path, 1 << 20) as disk:
+        folder = shutil.copytree(deep[1], disk / "m")
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        fill(disk / "full")
+        with pytest.raises(OutputError, match="the graph cannot be written"):
+            add_graph(folder)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -71,11 +71,17 @@ def _add_graph(folder: Path) -> Bundle:
     import openvino
 
     _, model = load_model(folder)
-    with tempfile.TemporaryDirectory(prefix=".graph-", dir=folder) as scratch:
-        graph = export_openvino(model, Path(scratch) / "traced.xml")
-        openvino.save_model(graph, Path(scratch) / GRAPH, compress_to_fp16=True)
-        names = (GRAPH, Path(GRAPH).with_suffix(".bin").name)
-        return add_files(folder, {name: Path(scratch) / name for name in names})
+    try:
+        with tempfile.TemporaryDirectory(prefix=".graph-", dir=folder) as scratch:
+            graph = export_openvino(model, Path(scratch) / "traced.xml")
+            openvino.save_model(graph, Path(scratch) / GRAPH, compress_to_fp16=True)
+            names = (GRAPH, Path(GRAPH).with_suffix(".bin").name)
+            return add_files(folder, {name: Path(scratch) / name for name in names})
+    # OpenVINO tells of a full disk by the latter.
+    except (OSError, RuntimeError) as error:
+        raise OutputError(
+            f"the graph cannot be written ({error})", where=folder, mend="make room, and give unetpp export"
+        ) from error
 
 
 def save_pruned(path: Path, level: int, out: Path, *, overwrite: bool = False) -> Bundle:

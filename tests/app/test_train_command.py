@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,9 +37,12 @@ def test_a_run_leaves_model_history_split_events_and_pictures(trained):
     assert len(list((trained / "validation").glob("*.png"))) == len(split["validation"])
 
 
-def test_a_run_is_resumed_where_it_stopped(data, tmp_path):
+def test_a_run_is_resumed_where_it_stopped(data, tmp_path, capsys):
     assert run("train", data, "--out", tmp_path / "run", *FAST) == 0
     assert run("train", data, "--out", tmp_path / "run", "--resume", "--epochs", "3") == 0
+    assert "nothing is left" not in capsys.readouterr().out
+    assert run("train", data, "--out", tmp_path / "run", "--resume", "--epochs", "2") == 0
+    assert "nothing is left to train" in capsys.readouterr().out
     with (tmp_path / "run" / "history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
@@ -55,6 +59,25 @@ def test_overwriting_a_run_removes_only_what_a_run_leaves(data, tmp_path):
     (tmp_path / "run" / "notes.txt").write_text("mine")
     assert run("train", data, "--out", tmp_path / "run", *FAST, "--overwrite") == 0
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_nothing_is_overwritten_that_no_run_has_left(data, tmp_path, capsys):
+    mine = tmp_path / "validation" / "mine.png"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    for given in ((), ("--folds", 2)):
+        refuses(capsys, "train", data, "--out", tmp_path, *FAST, *given, "--overwrite", saying="no run's")
+    assert mine.read_text() == "mine"
+
+
+def test_folds_do_not_mix_with_a_run(trained, data, tmp_path, capsys):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    refuses(capsys, "train", data, "--out", copy, *FAST, "--folds", 2, saying="a run without folds")
+    refuses(
+        capsys, "train", data, "--out", copy, *FAST, "--folds", 2, "--resume", saying="a run without folds"
+    )
+    assert run("train", data, "--out", copy, *FAST, "--folds", 2, "--overwrite") == 0
+    assert {path.name for path in copy.iterdir()} == {"fold_1", "fold_2"}
 
 
 def test_a_plan_says_why_and_is_followed_when_edited(data, tmp_path, capsys):
@@ -181,8 +204,16 @@ def begun(data, tmp_path):
 def test_a_resumed_run_takes_the_same_options_and_no_others(begun):
     data, folder = begun
     assert resumed_plan(order(data, folder, {"batch": 2, "workers": 1})).options.workers == 1
+    again = {"batch": 2, "patience": 9, "precision": "auto"}
+    assert resumed_plan(order(data, folder, again)).options.patience == 9
     with pytest.raises(SettingError, match="--filters cannot change"):
         resumed_plan(order(data, folder, {"batch": 2, "filters": (2, 8)}))
+    known = load_plan(folder).classes
+    assert resumed_plan(replace(order(data, folder), names=known)).classes == known
+    with pytest.raises(SettingError, match=f"the run's classes are {', '.join(known)}"):
+        resumed_plan(replace(order(data, folder), names=("a", "b", "c")))
+    with pytest.raises(DatasetError, match="no such folder"):
+        resumed_plan(order(folder / "nowhere", folder))
 
 
 def test_a_resumed_run_starts_from_the_model_it_started_from(data, tmp_path, trained, monkeypatch):

@@ -214,6 +214,19 @@ def test_data_may_vanish_once_it_is_read(samples, tmp_path):
     assert drawn == sorted(sample.stem for sample in plan.validation)
 
 
+def test_a_run_whose_graph_cannot_be_made_has_a_model_and_says_so(samples, tmp_path, monkeypatch):
+    def full(run):
+        raise OutputError("the graph cannot be written", where=run)
+
+    monkeypatch.setattr(fit, "add_graph", full)
+    watcher = Watcher()
+    bundle = fit.train(
+        planned(samples, tmp_path / "run", epochs=1), tmp_path / "run", Budget(), report=watcher
+    )
+    assert bundle == read_bundle(tmp_path / "run")
+    assert any("the graph cannot be written" in line for line in watcher.warnings)
+
+
 @pytest.mark.parametrize("leave", [0, 20_000])
 def test_a_full_disk_stops_a_run_that_then_goes_on(samples, tmp_path, leave):
     planned(samples, tmp_path / "whole")

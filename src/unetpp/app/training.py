@@ -11,12 +11,12 @@ from typing import Any
 from unetpp.app.options import LENGTH
 from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
 from unetpp.app.run import console, errors, import_training
-from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
+from unetpp.errors import DatasetError, OutputError, SettingError, TrainingError, UnetppError
 
-# What a run leaves in its folder; nothing else there is ever removed.
-RUN_FILES = ("model", "plan.json", "split.json", "history.csv", "events", "checkpoints", "validation")
+# What a run leaves in its folder, beside others' files; the last, which tells a run, is removed last.
+RUN_FILES = ("model", "split.json", "history.csv", "events", "checkpoints", "validation", "plan.json")
 # What may be decided anew when a run is resumed.
-MAY_CHANGE = {"budget", "epochs", "devices", "workers"}
+MAY_CHANGE = {"budget", "epochs", "patience", "devices", "workers"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +183,8 @@ def start_runs(order: Order) -> None:
             raise SettingError("this is a cross-validation", where=run, mend="give --folds, too")
         start_run(order)
         return
+    if (run / "plan.json").exists() and not order.overwrite:
+        raise OutputError("a run without folds lies here", where=run, mend="choose another --out")
     again = command(order.data, run, *repeated(order))
     from unetpp.app.show import comparison
     from unetpp.bundle import read_bundle
@@ -200,7 +202,7 @@ def start_runs(order: Order) -> None:
             started=time.monotonic(),
             again=again,
             # What is left of former folds would be taken for begun ones.
-            former=run.glob("fold_*") if order.overwrite and fold == 1 else (),
+            former=(run, *run.glob("fold_*")) if order.overwrite and fold == 1 else (),
         )
         start_run(one)
         scores[f"fold {fold}"] = read_bundle(folder).origin["validation_at_working_size"]
@@ -233,11 +235,18 @@ def decide(order: Order):
     return make_plan(find_samples(order.data, **order.places), Options(**order.chosen), names)
 
 
-def clear(run: Path) -> None:
-    """Remove a former run from its folder."""
-    for name in RUN_FILES if run.is_dir() else ():
-        path = run / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+def files_of(run: Path) -> list[Path]:
+    """What a run has left in a folder.
+
+    Raises:
+        OutputError: if files of such names are there, but no run's.
+    """
+    found = [path for path in (run / name for name in RUN_FILES) if path.exists()]
+    if found and not (run / "plan.json").is_file():
+        raise OutputError(
+            "this is no run's, and shall not be replaced", where=found[0], mend="choose another --out"
+        )
+    return found
 
 
 def new_plan(order: Order):
@@ -251,11 +260,12 @@ def new_plan(order: Order):
         raise OutputError(
             "the folder is not empty", where=run, mend="give --resume, --overwrite or another --out"
         )
+    former = [path for folder in (run, *order.former) for path in files_of(folder)]
     plan = decide(order)
     # What would end the run at once shall replace none.
     import_training(several=plan.options.devices > 1).check(plan, order.trackers)
-    for folder in (run, *order.former):
-        clear(folder)
+    for path in former:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     run.mkdir(parents=True, exist_ok=True)
     save_plan(plan, run)
     return plan
@@ -267,8 +277,14 @@ def resumed_plan(order: Order):
     from unetpp.training.start import full_place
 
     plan, chosen = load_plan(order.run), order.chosen
+    if order.names not in (None, plan.classes):
+        raise SettingError(
+            f"the run's classes are {', '.join(plan.classes)}", mend="leave --classes out, or start anew"
+        )
     if chosen.get("start"):
         chosen = {**chosen, "start": full_place(chosen["start"])}
+    # What was decided is kept.
+    chosen = {name: value for name, value in chosen.items() if (name, value) != ("precision", "auto")}
     fixed = {name: value for name, value in chosen.items() if name not in MAY_CHANGE}
     if other := min((name for name in fixed if fixed[name] != getattr(plan.options, name)), default=""):
         raise SettingError(
@@ -284,9 +300,15 @@ def resumed_plan(order: Order):
 
 
 def moved(plan, order: Order) -> dict:
-    """Both sides of a plan as they are now in the data's folder, if none of their images is where it was."""
+    """Both sides of a plan as they are now in the data's folder, if none of their images is where it was.
+
+    Raises:
+        DatasetError: if there is no such folder.
+    """
     from unetpp.data.dataset import find_samples
 
+    if not order.data.is_dir():
+        raise DatasetError("there is no such folder", where=order.data, mend="say where the run's images lie")
     sides = {"train": plan.train, "validation": plan.validation}
     if any(sample.image.exists() for side in sides.values() for sample in side):
         return {}

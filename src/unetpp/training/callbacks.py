@@ -1,6 +1,7 @@
 """What happens beside the steps: learning rate, progress, validation, checkpoints."""
 
 import csv
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -131,8 +132,12 @@ class Validate(keras.callbacks.Callback):
         }
         row |= {"learning_rate": float(self.model.optimizer.learning_rate), "mean_iou": result["mean_iou"]}
         row |= {f"iou_{name}": figures["iou"] for name, figures in result["classes"].items()}
-        # The TensorBoard callback reads the logs after this one.
-        logs |= {f"val_{name}": row[name] for name in row if "iou" in name and row[name] is not None}
+        # The TensorBoard and other callbacks read the logs after this one; MLflow takes no other names.
+        logs |= {
+            re.sub(r"[^\w./ -]", "_", f"val_{name}"): row[name]
+            for name in row
+            if "iou" in name and row[name] is not None
+        }
         progress.history.append(row)
         if self.watch(result) or self.follow.share >= 1:
             progress.finished = self.end

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,16 @@ import numpy as np
 from unetpp.bundle import Bundle, load_model, read_bundle, save_bundle
 from unetpp.data.dataset import Sample
 from unetpp.data.images import write_png
-from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, TrainingError, UnetppError
+from unetpp.errors import (
+    BundleError,
+    DatasetError,
+    ImageError,
+    InstallError,
+    MaskError,
+    OutputError,
+    TrainingError,
+    UnetppError,
+)
 from unetpp.export import add_graph
 from unetpp.model import losses
 from unetpp.training import devices
@@ -110,9 +119,13 @@ def train(
                 labels = settle(plan, run, pictures, held_out)
     if first:
         draw_validation(plan, held_out, labels, run / "validation")
-        # Without what the graph is made by, Keras predicts.
-        with suppress(InstallError):
+        try:
             add_graph(run)
+        except InstallError:
+            # Without what the graph is made by, Keras predicts.
+            pass
+        except (BundleError, OutputError) as error:
+            report.warn(f"the model has no graph, and Keras predicts, until unetpp export makes one: {error}")
     # The others read what the first has written.
     devices.agree(0)
     return read_bundle(run)
@@ -198,6 +211,8 @@ def sit(sitting: Sitting, model, progress: Progress) -> Follow:
         # As many epochs as the budget holds.
         options = {"epochs": sys.maxsize, "initial_epoch": progress.epoch, "shuffle": False, "verbose": 0}
         model.fit(sitting.batches, callbacks=callbacks, **options)
+    else:
+        sitting.report.warn("nothing is left to train: --budget and --epochs count all sittings together")
     return follow
 
 
