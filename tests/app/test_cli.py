@@ -1,5 +1,6 @@
 """The commands as a user meets them: what they write, and how they refuse."""
 
+import io
 import json
 import os
 import shutil
@@ -359,3 +360,12 @@ def test_a_cluster_that_does_not_answer_is_one_line(trained, data, tmp_path, cap
         "tcp://127.0.0.1:9",
     ]
     refuses(capsys, *arguments, saying=["tcp://127.0.0.1:9", "no Dask scheduler answers"])
+
+
+def test_signs_that_a_terminal_does_not_know_end_no_command(monkeypatch):
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="cp932")
+    monkeypatch.setattr(sys, "stdout", narrow)
+    assert run("--version") == 0
+    narrow.write("0.5\u20130.7")
+    narrow.flush()
+    assert narrow.buffer.getvalue().endswith(b"0.5?0.7")

@@ -10,6 +10,7 @@ from commands import FAST, first, pixels, refuses, run
 from PIL import Image
 from scipy import ndimage
 
+from unetpp.app import show
 from unetpp.bundle import DESCRIPTION
 
 
@@ -175,3 +176,20 @@ def test_masks_of_other_classes_are_refused_with_what_can_be_done_about_it(comma
     mask = first(copy / "masks")
     Image.fromarray(pixels(mask) + np.uint8(2)).save(mask)
     refuses(capsys, command, trained, copy, saying=[mask.name, "values", "a model that has them"])
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report", "levels", "quantize"])
+def test_data_that_name_other_classes_are_refused(command, trained, copy, capsys):
+    where = ("--data",) if command == "quantize" else ()
+    (copy / "classes.txt").write_text("background\nbacteria\nblood_cell\n")
+    saying = ["classes.txt", "background, bacteria, blood_cell, the model's background, blood_cell, bacteria"]
+    refuses(capsys, command, trained, *where, copy, saying=saying)
+
+
+def test_scores_are_saved_though_what_reads_them_has_ended(trained, data, tmp_path, monkeypatch):
+    def ended(result):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(show, "table", ended)
+    assert run("evaluate", trained, data, "--json", tmp_path / "scores.json") == 1
+    assert json.loads((tmp_path / "scores.json").read_text())["images"] == 5

@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import pandas
 import pytest
 import tifffile
 from commands import refuses, run
@@ -21,6 +22,12 @@ def test_a_name_that_is_no_text_is_refused_before_anything_is_measured(labelled,
     given = (labelled / "labels", "--out", labelled / "out", "--classes", CLASSES)
     refuses(capsys, "measure", *given, saying="not valid UTF-8")
     assert not (labelled / "out" / "objects.csv").exists()
+
+
+def measured(out):
+    """The images that a table tells of."""
+    table = out / "counts.csv"
+    return set(pandas.read_csv(table)["image"]) if table.exists() else set()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +53,8 @@ def test_what_are_no_probabilities_is_refused(planes, saying, labelled, capsys):
         tifffile.imwrite(path, planes, photometric="minisblack")
     command = ["measure", labelled / "labels", "--classes", CLASSES, "--out", labelled / "out"]
     refuses(capsys, *command, "--probabilities", labelled / "chances", saying=["some", saying])
-    assert not (labelled / "out" / "objects.csv").exists()
+    # What lacks a file altogether is told before anything is measured.
+    assert measured(labelled / "out") == ({"none"} if planes is not None else set())
 
 
 def spoilt(labelled, what):
@@ -76,14 +84,10 @@ def spoilt(labelled, what):
     [
         ("no image", ["--images", "IMAGES"], ["some has no image", "some.png"]),
         ("two images", ["--images", "IMAGES"], ["some.bmp and some.png have the same stem", "images"]),
-        ("other size", ["--images", "IMAGES"], ["121 x 80", "120 x 80"]),
-        ("fractions", ["--classes", CLASSES], ["some.tif", "fractions"]),
-        ("many values", ["--classes", CLASSES], ["some.tif", "not among the classes 0 to 2"]),
         ("many values", [], ["some.tif", "9599 is no class", "numbers of objects", "--classes"]),
         ("instances", [], ["some.png", "32 is no class", "numbers of objects", "--classes"]),
         ("0 and 255", [], ["some.png", "255 is no class", "--classes background,NAME"]),
         ("colours", [], "colour picture"),
-        ("", ["--classes", "background,cell"], "values 2"),
         ("", ["--split", "whale"], ["no class whale", "class_1, class_2"]),
         ("", ["--split", "class_1", "--thin", "class_1"], "round"),
         ("", ["--pixel-size", "0"], "--pixel-size cannot be 0"),
@@ -104,6 +108,26 @@ def test_what_cannot_be_measured_is_refused_in_one_line(what, options, saying, l
     options = [labelled / "images" if option == "IMAGES" else option for option in options]
     refuses(capsys, "measure", labelled / "labels", "--out", labelled / "out", *options, saying=saying)
     assert not (labelled / "out").exists() or not list((labelled / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "saying"),
+    [
+        ("other size", ["--images", "IMAGES"], ["121 x 80", "120 x 80"]),
+        ("fractions", ["--classes", CLASSES], ["some.tif", "fractions"]),
+        ("many values", ["--classes", CLASSES], ["some.tif", "not among the classes 0 to 2"]),
+        ("", ["--classes", "background,cell"], "values 2"),
+    ],
+)
+def test_what_cannot_be_measured_is_named_and_the_rest_is_measured(what, options, saying, labelled, capsys):
+    spoilt(labelled, what)
+    options = [labelled / "images" if option == "IMAGES" else option for option in options]
+    refuses(capsys, "measure", labelled / "labels", "--out", labelled / "out", *options, saying=saying)
+    assert measured(labelled / "out") == {"none"}
+    # Alone it is refused, and nothing is written.
+    [bad] = (labelled / "labels").glob("some.*")
+    refuses(capsys, "measure", bad, "--out", labelled / "alone", *options, saying=saying)
+    assert not list((labelled / "alone").iterdir())
 
 
 def test_tables_that_exist_are_kept(labelled, capsys):

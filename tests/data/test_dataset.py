@@ -75,6 +75,13 @@ def test_masks_lie_side_by_side_with_a_suffix(tmp_path):
     ]
 
 
+def test_of_two_folders_only_masks_with_the_suffix_are_masks(tmp_path):
+    put(tmp_path / "i", "a.png")
+    put(tmp_path / "m", "a-mask.png", "a.png")
+    (sample,) = find_samples(tmp_path, images=tmp_path / "i", masks=tmp_path / "m", mask_suffix="-mask")
+    assert sample.mask.name == "a-mask.png"
+
+
 def test_two_folders_are_given(tmp_path):
     put(tmp_path / "x", "a.png")
     put(tmp_path / "y", "a_truth.png")

@@ -2,6 +2,7 @@
 
 import io
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -19,6 +20,7 @@ from unetpp.data.images import (
     write_png,
 )
 from unetpp.data.masks import read_mask
+from unetpp.data.regions import open_regions
 from unetpp.errors import ImageError, OutputError, UnetppError
 
 
@@ -54,6 +56,30 @@ def test_sixteen_bit_png_stays_sixteen_bit(tmp_path):
     found = read_image(tmp_path / "deep.png")
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found[..., 0], pixels)
+
+
+@pytest.mark.parametrize(("shape", "kept"), [((7, 9, 3), 3), ((7, 9, 4), 3), ((7, 9, 2), 1)])
+def test_sixteen_bit_colours_stay_sixteen_bit(shape, kept, tmp_path):
+    pixels = random_pixels(shape, np.uint16)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    found = read_image(tmp_path / "a.png")
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, pixels[..., :kept])
+    assert image_size(tmp_path / "a.png") == (7, 9)
+
+
+def test_a_mask_of_sixteen_bit_greys_with_opacity_keeps_its_values(tmp_path):
+    values = np.arange(6, dtype=np.uint16).reshape(2, 3) % 3
+    pixels = np.stack([values, np.full_like(values, 65535)], -1)
+    (tmp_path / "m.png").write_bytes(imagecodecs.png_encode(pixels))
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", 3), values)
+
+
+def test_of_a_picture_with_others_embedded_the_first_is_read(tmp_path):
+    first, other = (Image.fromarray(random_pixels((16, 24, 3), seed=seed)) for seed in (0, 1))
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[other])
+    first.save(tmp_path / "b.jpg")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), read_image(tmp_path / "b.jpg"))
 
 
 def test_a_palette_becomes_its_colours(tmp_path):
@@ -103,6 +129,24 @@ def test_compressed_tiff_is_read(compression, tmp_path):
     pixels = np.full((32, 32, 3), 90, np.uint8)
     tifffile.imwrite(tmp_path / "c.tif", pixels, compression=compression, photometric="rgb")
     assert np.abs(read_image(tmp_path / "c.tif").astype(int) - 90).max() <= 2
+
+
+@pytest.mark.parametrize("opacity", ["assocalpha", "unassalpha", "unspecified"])
+def test_opacity_of_a_grey_tiff_is_dropped_and_another_channel_is_not(opacity, tmp_path):
+    pixels = random_pixels((13, 17, 2))
+    options = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": [opacity]}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
+    kept = 2 if opacity == "unspecified" else 1
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), pixels[..., :kept])
+    with open_regions(tmp_path / "a.tif") as regions:
+        found = regions.read((), slice(0, 13), slice(0, 17))
+    np.testing.assert_array_equal(found, pixels[..., :kept])
+
+
+def test_inks_are_no_colours(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", random_pixels((13, 17, 4)), photometric="separated")
+    with pytest.raises(ImageError, match="inks"):
+        read_image(tmp_path / "a.tif")
 
 
 def test_white_is_zero_tiff_is_inverted(tmp_path):

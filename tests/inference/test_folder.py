@@ -1,15 +1,17 @@
 """Which images inputs stand for, and what their outputs are called."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unetpp.data.images import read_image, write_png
 from unetpp.data.normalization import Normalization
-from unetpp.errors import ImageError, OutputError, SettingError
+from unetpp.errors import ImageError, InstallError, OutputError, SettingError
 from unetpp.inference.folder import predict_folder
 from unetpp.inference.jobs import MEASURED, Job, _unique_names, check_extras, find_jobs
 from unetpp.inference.predict import Predictor
@@ -32,6 +34,37 @@ def test_sub_folders_are_mirrored(tmp_path):
     picture(tmp_path / "in" / "a.png")
     picture(tmp_path / "in" / "day 2" / "b.png")
     assert [job.name for job in find_jobs([str(tmp_path / "in")])] == ["a", "day 2/b"]
+
+
+def test_hidden_files_and_folders_are_left_alone(tmp_path):
+    for name in ("a.png", ".b.png", ".cache/c.png", "day/.d/e.png"):
+        picture(tmp_path / ".in" / name)
+    assert [job.name for job in find_jobs([str(tmp_path / ".in")])] == ["a"]
+
+
+def test_a_link_is_called_as_it_is_named(tmp_path):
+    (tmp_path / "in").mkdir()
+    picture(tmp_path / "blobs" / "8f3a.png").rename(tmp_path / "blobs" / "8f3a01")
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "blobs" / "8f3a01")
+    jobs = find_jobs([str(tmp_path / "in")])
+    assert [(job.name, job.image.name) for job in jobs] == [("a", "a.png"), ("b", "b.png")]
+    assert predict_folder(jobs, PREDICTOR, tmp_path / "out") == []
+    assert {path.stem for path in (tmp_path / "out" / "labels").iterdir()} == {"a", "b"}
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zlib"])
+def test_an_ordinary_tiff_needs_no_zarr_and_a_stack_does(compression, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 16, 16), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels[0], compression=compression)
+    jobs = find_jobs([str(tmp_path / "a.tif")])
+    assert predict_folder(jobs, PREDICTOR, tmp_path / "out") == []
+    tifffile.imwrite(tmp_path / "b.tif", pixels, compression=compression, photometric="minisblack")
+    jobs = find_jobs([str(tmp_path / "b.tif")])
+    assert jobs[0].kind == "stack"
+    with pytest.raises(InstallError, match="Zarr is not installed"):
+        predict_folder(jobs, PREDICTOR, tmp_path / "out")
 
 
 def test_outputs_below_the_images_are_no_images(tmp_path):

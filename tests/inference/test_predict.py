@@ -50,6 +50,51 @@ def test_normalisation_is_that_of_the_bundle():
     np.testing.assert_allclose(seen[0][0, 0, 0], [(0.2 - 0.1) / 0.1, (1 - 0.5) / 0.25], rtol=1e-5)
 
 
+DIM = np.linspace(50, 225, 64, dtype=np.uint16).reshape(8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "normalization", "saying"),
+    [
+        (DIM, Normalization((0.2,), (0.25,), per_image=True), "16-bit values is 225"),
+        (DIM, Normalization((0.2,), (0.1,)), "16-bit values is 225"),
+        (DIM.astype(np.float32), Normalization((0.2,), (0.1,)), "50 to 225, are not of the model's kind"),
+        (DIM.astype(np.int32), Normalization((0.2,), (0.1,)), "50 to 225"),
+    ],
+)
+def test_numbers_of_another_kind_than_the_model_s_are_refused(image, normalization, saying):
+    predictor = Predictor(pointwise, normalization, multiple=8)
+    with pytest.raises(ImageError, match=saying):
+        predictor(image)
+    with pytest.raises(ImageError, match=saying):
+        predictor.for_regions((8, 8), image[None])
+
+
+@pytest.mark.parametrize(
+    ("image", "normalization"),
+    [
+        (DIM, Normalization((0.002,), (0.001,))),
+        (DIM * np.uint16(200), Normalization((0.2,), (0.1,))),
+        (np.zeros((8, 8, 1), np.uint8), Normalization((0.5,), (0.01,))),
+        (DIM.astype(np.float32), Normalization((0.2,), (0.1,), per_image=True)),
+        (DIM.astype(np.float32), Normalization((150.0,), (70.0,))),
+        (DIM.astype(np.float32) / 255, Normalization((0.2,), (0.1,))),
+    ],
+)
+def test_dark_images_and_the_model_s_own_kind_of_numbers_are_taken(image, normalization):
+    assert np.isfinite(Predictor(pointwise, normalization, multiple=8)(image)).all()
+
+
+def test_regions_are_normalised_as_the_whole_image_is_at_working_size():
+    noisy = np.random.default_rng(0).normal(120, 40, (256, 256, 1)).clip(0, 255).astype(np.uint8)
+    predictor = Predictor(pointwise, Normalization((0.5,), (0.2,), per_image=True), Scaling(scale=0.25))
+    parts = noisy.reshape(8, 32, 8, 32, 1).swapaxes(1, 2).reshape(64, 32, 32, 1)
+    found = predictor.for_regions((256, 256), parts).normalization
+    whole = predictor.normalization.of(predictor.resized(noisy))
+    assert found.std[0] == pytest.approx(whole.std[0], rel=0.1)
+    assert found.mean[0] == pytest.approx(whole.mean[0], abs=0.005)
+
+
 def test_the_long_side_is_scaled_for_the_network_and_back():
     sizes = []
 

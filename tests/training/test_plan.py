@@ -213,6 +213,16 @@ def test_images_too_long_to_draw_crops_from_are_refused_before_training(tmp_path
     assert make_plan(samples, Options(long_side=2048, filters=(2, 4))).scaling.long_side == 2048
 
 
+def test_a_run_goes_on_with_images_that_are_links(tmp_path):
+    write_dataset(tmp_path, 4, size=(64, 64))
+    for path in (*(tmp_path / "images").iterdir(), *(tmp_path / "masks").iterdir()):
+        blob = tmp_path / f"{path.parent.name}_{path.stem}"
+        path.symlink_to(path.rename(blob))
+    plan = make_plan(find_samples(tmp_path), Options(), CLASSES)
+    save_plan(plan, tmp_path / "run")
+    assert load_plan(tmp_path / "run").train == plan.train
+
+
 def test_a_plan_without_what_newer_ones_have_is_read(tmp_path):
     write_dataset(tmp_path, 4, size=(64, 64))
     plan = make_plan(find_samples(tmp_path), Options(), CLASSES)

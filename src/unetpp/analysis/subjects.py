@@ -10,7 +10,14 @@ import numpy as np
 import tifffile
 
 from unetpp.analysis.strips import PIXELS
-from unetpp.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, image_size, read_image
+from unetpp.data.images import (
+    IMAGE_SUFFIXES,
+    TIFF_SUFFIXES,
+    full_path,
+    image_size,
+    is_hidden,
+    read_image,
+)
 from unetpp.data.masks import class_step, count_values, read_indices, to_indices
 from unetpp.data.regions import LARGE, Regions, is_zarr, open_regions
 from unetpp.errors import DatasetError, ImageError, SettingError
@@ -69,7 +76,9 @@ def find_images(folder: Path) -> dict[str, list[Path]]:
     """The images below a folder, files and Zarr, by their names."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        if not path.name.startswith(".") and (path.suffix.lower() in IMAGE_SUFFIXES or is_zarr(path)):
+        if not is_hidden(path.relative_to(folder)) and (
+            path.suffix.lower() in IMAGE_SUFFIXES or is_zarr(path)
+        ):
             found.setdefault(plain_name(path, folder), []).append(path)
     return found
 
@@ -94,7 +103,7 @@ def partner_of(
     own = plain_name(label, root)
     # Label images that share a name have images in folders called as theirs, or one image together.
     names = [name] if name == own else [name, f"{root.name}/{own}", own]
-    matches = ([path for path in found.get(called, []) if path.resolve() != label] for called in names)
+    matches = ([path for path in found.get(called, []) if full_path(path) != label] for called in names)
     match = next(filter(None, matches), [])
     if not match:
         mend = f"give the folder that holds its {what}"

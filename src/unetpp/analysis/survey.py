@@ -20,6 +20,7 @@ from unetpp.analysis.tables import Table, stack, write_table
 from unetpp.data.images import atomic_path, write_jpeg
 from unetpp.data.pyramids import write_ome_tiff
 from unetpp.data.threads import ahead
+from unetpp.errors import ImageError, MaskError, UnetppError
 
 # What can be written of each image besides tables, and how its name ends.
 SUFFIXES = {"instances": ".tif", "numbered": ".jpg", "geojson": ".geojson", "roi": ".zip"}
@@ -34,8 +35,8 @@ def survey(
     suffix: str = ".csv",
     extras: Sequence[str] = (),
     done: Callable[[Subject], None] = lambda subject: None,
-) -> tuple[Table, Table]:
-    """Measure the objects of label images.
+) -> tuple[Table, Table, list[UnetppError]]:
+    """Measure the objects of label images; one that cannot be measured does not stop the rest.
 
     Writes OUT/objects.csv, a row an object, and OUT/counts.csv, a row an image and class. The extras are:
 
@@ -55,30 +56,39 @@ def survey(
         done: called after each image.
 
     Returns:
-        the tables: of objects, and of counts.
+        the tables, of objects and of counts, and an error for each image that cannot be measured.
 
     Raises:
-        ImageError, MaskError, SettingError: for what cannot be measured.
+        ImageError, MaskError: if none can be measured.
+        SettingError: for classes that are not there.
         OutputError: if an output cannot be written.
     """
     rules.indices(names)
     out.mkdir(parents=True, exist_ok=True)
     tables, counts, coco = [], [], outlines.Coco(names)
+    failures: list[UnetppError] = []
     for subject in subjects:
-        seen = look(subject, names, rules, out, extras)
+        try:
+            seen = look(subject, names, rules, out, extras)
+            write_extras(subject, seen, names, rules, out, extras)
+        except (ImageError, MaskError) as error:
+            failures.append(error)
+            done(subject)
+            continue
         tables.append({"image": repeated(subject.name, len(seen.table["id"])), **seen.table})
         tally = count_objects(seen.table, names, seen.size, pixel_size=rules.pixel_size)
         counts.append({"image": repeated(subject.name, len(names) - 1), **tally})
-        write_extras(subject, seen, names, rules, out, extras)
         coco.add(subject.file, seen.size, seen.outlines)
         done(subject)
+    if not tables:
+        raise failures[0]
     objects, totals = stack(tables), stack(counts)
     paths = common_paths(out, suffix, extras)
     write_table(paths["objects"], objects)
     write_table(paths["counts"], totals)
     if "coco" in paths:
         coco.write(paths["coco"])
-    return objects, totals
+    return objects, totals, failures
 
 
 def common_paths(out: Path, suffix: str, extras: Sequence[str]) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
@@ -203,7 +204,8 @@ def measure(labels, out, classes, rules, objects, **options):
     from unetpp.app import measuring
 
     measured = {**objects, **rules}
-    measuring.measure_labels(labels, out, classes=class_names(classes), objects=measured, **options)
+    if measuring.measure_labels(labels, out, classes=class_names(classes), objects=measured, **options):
+        sys.exit(1)
 
 
 @cli.command()
@@ -274,6 +276,10 @@ def main(arguments=None) -> None:
     """Run a command; every error a user can mend is one line and a non-zero exit."""
     # TensorFlow's start-up messages are not for users.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for stream in (sys.stdout, sys.stderr):
+        # A file or a terminal may know fewer signs than are printed.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         sys.exit(cli.main(arguments, standalone_mode=False) or 0)
     except click.exceptions.Abort:

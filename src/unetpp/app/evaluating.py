@@ -12,7 +12,7 @@ from unetpp import __version__
 from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.rules import Rules
 from unetpp.app.progress import counting, duration
-from unetpp.app.run import console, errors, open_models
+from unetpp.app.run import console, errors, open_models, samples_for
 from unetpp.errors import OutputError, SettingError
 
 
@@ -31,13 +31,12 @@ def run_evaluation(
     """Score a model, print the tables, write the JSON file; with another model, compare them."""
     from unetpp.analysis.summary import compare, summarize
     from unetpp.app import show
-    from unetpp.data.dataset import find_samples
     from unetpp.data.images import atomic_path
 
     refuse_existing(output, overwrite=overwrite)
     if against:
         check_comparable(model, against)
-    samples = find_samples(data, **places)
+    samples = samples_for(model, data, places)
     options = {"engine": engine or {}, "rules": Rules(**rules or {}), **checked(truth or {})}
 
     def records(path: Path):
@@ -46,15 +45,16 @@ def run_evaluation(
 
     classes, found = records(model)
     result = summarize(found, classes)
-    for table in (show.table(result), show.objects(result), show.closing(result)):
-        console.print(table, highlight=False)
     if against:
-        _, others = records(against)
-        result["against"] = compare(others, found, classes)
-        console.print(show.differences(result["against"], model, against))
+        result["against"] = compare(records(against)[1], found, classes)
+    # First, for what reads what is printed may have ended.
     if output:
         with atomic_path(output) as path:
             path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for table in (show.table(result), show.objects(result), show.closing(result)):
+        console.print(table, highlight=False)
+    if against:
+        console.print(show.differences(result["against"], model, against))
 
 
 def check_comparable(model: Path, against: Path) -> None:
@@ -82,13 +82,12 @@ def run_report(
     from unetpp.analysis.charts import check_installed
     from unetpp.analysis.pictures import draw_pictures
     from unetpp.analysis.report import Report, write_report
-    from unetpp.data.dataset import find_samples
 
     # That of a model found by its name alone goes to where one works.
     output = output or (run if run.is_dir() else Path()) / "report.html"
     refuse_existing(output, overwrite=overwrite)
     check_installed()
-    samples = find_samples(data, **places) if data else held_out(run)
+    samples = samples_for(run, data, places) if data else held_out(run)
 
     def draw(found):
         return draw_pictures(found.sample.stem, found.image, found.truth, found.labels)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unetpp.app.progress import counting
-from unetpp.app.run import console, errors
+from unetpp.app.run import console, errors, show_failures
 from unetpp.errors import DatasetError, InstallError, OutputError, SettingError
 
 
@@ -19,8 +19,8 @@ def measure_labels(
     model: Path | None,
     overwrite: bool,
     objects: dict,
-) -> None:
-    """Measure the objects of label images."""
+) -> bool:
+    """Measure the objects of label images, and say what failed; True if anything did."""
     from unetpp.analysis.subjects import find_subjects
     from unetpp.data.dataset import check_classes
     from unetpp.inference.jobs import MEASURED, find_jobs
@@ -37,7 +37,7 @@ def measure_labels(
     subjects = find_subjects([(job.image, job.name) for job in jobs], images, probabilities, folders=folders)
     check_outputs(jobs, out, overwrite=overwrite, **objects)
     names = classes or class_names_of(model) or numbered_classes([job.image for job in jobs])
-    prepare_survey(names, out, **objects)(subjects)
+    return prepare_survey(names, out, **objects)(subjects)
 
 
 def check_jobs(jobs, out: Path) -> None:
@@ -54,7 +54,7 @@ def check_jobs(jobs, out: Path) -> None:
             )
 
 
-def measure_prediction(jobs, out: Path, extras, write) -> None:
+def measure_prediction(jobs, out: Path, extras, write) -> bool:
     """Measure the objects of what was predicted, by its probabilities if these are among its `extras`."""
     from unetpp.analysis.subjects import Subject
 
@@ -62,28 +62,33 @@ def measure_prediction(jobs, out: Path, extras, write) -> None:
     for job in jobs:
         outputs = job.outputs(out, extras)
         subjects.append(Subject(job.name, outputs["labels"], job.image, outputs.get("probabilities")))
-    if subjects:
-        write(subjects)
+    return bool(subjects) and write(subjects)
 
 
 def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rules):
-    """What measures subjects and says what was found; raises at once if that cannot be."""
+    """What measures subjects, says what was found and what failed, and tells whether anything did.
+
+    Raises at once if that cannot be.
+    """
     from unetpp.analysis.rules import Rules
     from unetpp.analysis.survey import common_paths, survey
 
     suffix, checked = f".{table}", Rules(**rules)
     checked.indices(names)
 
-    def write(subjects) -> None:
+    def write(subjects) -> bool:
         with counting(errors) as bar:
             task = bar.add_task("measuring", total=len(subjects))
             options = {"suffix": suffix, "extras": extras, "done": lambda subject: bar.advance(task)}
-            _, counts = survey(subjects, names, checked, out, **options)
+            _, counts, failures = survey(subjects, names, checked, out, **options)
         found = [f"{int(counts['count'][counts['class'] == name].sum()):,} {name}" for name in names[1:]]
-        images = f"{len(subjects)} image{'' if len(subjects) == 1 else 's'}"
+        measured = len(subjects) - len(failures)
+        images = f"{measured} image{'' if measured == 1 else 's'}"
         console.print(f"found {', '.join(found)} in {images}", highlight=False, soft_wrap=True)
         for name, path in common_paths(out, suffix, ()).items():
             console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
+        show_failures(failures)
+        return bool(failures)
 
     return write
 

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from unetpp.app.progress import counting, settings_table
-from unetpp.errors import InstallError, SettingError
+from unetpp.errors import InstallError, SettingError, UnetppError
 
 # Names of files and classes are shown as they are.
 console = Console(markup=False, emoji=False)
@@ -69,13 +70,19 @@ def run_prediction(
         failures = folder.run(execute, done=lambda job: bar.advance(task))
     written = len(folder.outputs) - len(failures)
     console.print(f"{written} of {len(folder.outputs)} images written to {out}", highlight=False)
-    for failure in failures:
-        errors.print(f"unetpp: {failure}", style="red", highlight=False, soft_wrap=True, markup=False)
+    show_failures(failures)
     if measure:
         # An image that could not be read again has its former labels still.
         failed = {failure.where for failure in failures}
-        measure_prediction([job for job in jobs if job.image not in failed], out, extras, measure)
+        left = [job for job in jobs if job.image not in failed]
+        return measure_prediction(left, out, extras, measure) or bool(failures)
     return bool(failures)
+
+
+def show_failures(failures: Sequence[UnetppError]) -> None:
+    """Name what could not be used, a line each."""
+    for failure in failures:
+        errors.print(f"unetpp: {failure}", style="red", highlight=False, soft_wrap=True, markup=False)
 
 
 def identity_of(models: list[Path], engine: dict) -> str:
@@ -111,14 +118,22 @@ def show_slide(slide, predictor, bundle) -> None:
     )
 
 
+def samples_for(model: Path, data: Path, places: dict):
+    """The samples of DATA, whose masks mean what a model's classes do, as far as DATA says."""
+    from unetpp.bundle import read_bundle
+    from unetpp.data.dataset import check_class_names, find_samples
+
+    check_class_names(data, read_bundle(model).classes)
+    return find_samples(data, **places)
+
+
 def run_quantization(model: Path, data: Path, *, places) -> None:
     """Add an 8-bit graph, and print what it costs and gains."""
     from unetpp.app.show import comparison
     from unetpp.bundle import INT8
-    from unetpp.data.dataset import find_samples
     from unetpp.inference.quantize import MOST_LOST, quantize
 
-    samples = find_samples(data, **places)
+    samples = samples_for(model, data, places)
     with errors.status("looking at the data ...") as status:
         before, after, bundle = quantize(model, samples, say=status.update)
     console.print(comparison({"before": before, "int8": after}))
@@ -133,12 +148,11 @@ def run_quantization(model: Path, data: Path, *, places) -> None:
 def run_levels(model: Path, data: Path, *, places, engine) -> None:
     """Print what each level of a model scores and costs."""
     from unetpp.app.show import comparison
-    from unetpp.data.dataset import find_samples
     from unetpp.inference.levels import measure_levels
 
     if engine["level"] is not None:
         raise SettingError("all levels are measured", mend="leave --level out")
-    samples = find_samples(data, **places)
+    samples = samples_for(model, data, places)
     with errors.status("measuring the levels ..."):
         found = {f"level {level}": result for level, result in measure_levels(model, samples, **engine)}
     console.print(comparison(found))

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from unetpp.data.images import IMAGE_SUFFIXES, as_float, check_name, image_size, read_image, to_channels
+from unetpp.data.images import (
+    IMAGE_SUFFIXES,
+    as_float,
+    check_name,
+    image_size,
+    is_hidden,
+    read_image,
+    to_channels,
+)
 from unetpp.data.masks import mask_values, read_mask
 from unetpp.data.normalization import Normalization, from_moments
 from unetpp.data.threads import parallel
@@ -59,7 +67,8 @@ def find_samples(
     if apart:
         image_files = _files(Path(images or data / "images"))
         mask_files = _files(Path(masks or data / "masks"))
-        mask_files = {stem.removesuffix(mask_suffix or ""): path for stem, path in mask_files.items()}
+        ending = mask_suffix or ""
+        mask_files = {s.removesuffix(ending): path for s, path in mask_files.items() if s.endswith(ending)}
     else:
         image_files, mask_files = _side_by_side(data, mask_suffix)
     if not image_files:
@@ -112,6 +121,17 @@ def read_class_names(data: Path | str) -> tuple[str, ...] | None:
     except UnicodeDecodeError as error:
         raise DatasetError("this is no UTF-8", where=path, mend="save it as UTF-8") from error
     return tuple(line.strip() for line in lines if line.strip())
+
+
+def check_class_names(data: Path | str, classes: Sequence[str]) -> None:
+    """Raise `DatasetError` if DATA/classes.txt names other classes than those of a model."""
+    names = read_class_names(data)
+    if names not in (None, tuple(classes)):
+        raise DatasetError(
+            f"these are {', '.join(names or ())}, the model's {', '.join(classes)}",
+            where=Path(data) / CLASS_FILE,
+            mend="number the masks as the model does, or take the file away",
+        )
 
 
 def infer_classes(samples: Sequence[Sample], names: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -211,9 +231,10 @@ def _files(folder: Path) -> dict[str, Path]:
         raise DatasetError(what, where=folder, mend="give a folder with images/ and masks/")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
+        below = path.relative_to(folder)
+        if path.suffix.lower() not in IMAGE_SUFFIXES or is_hidden(below) or not path.is_file():
             continue
-        stem = path.relative_to(folder).with_suffix("").as_posix().removesuffix(".ome")
+        stem = below.with_suffix("").as_posix().removesuffix(".ome")
         if stem in found:
             raise DatasetError(
                 f"{found[stem].name} and {path.name} have the same stem",

@@ -100,6 +100,16 @@ def check_file(path: Path) -> None:
         raise ImageError("the file is empty", where=path, mend="export or copy it again")
 
 
+def full_path(path: Path) -> Path:
+    """A path from the root on; its last part keeps its name where it is a link."""
+    return path.parent.resolve() / path.name
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a path below a folder is hidden, or lies in a hidden folder."""
+    return any(part.startswith(".") for part in path.parts)
+
+
 def check_name(name: str, path: Path) -> None:
     """Raise `ImageError` if a name of `path` cannot be written as UTF-8; on Linux it may be any bytes."""
     try:
@@ -270,11 +280,13 @@ def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
 
     with open_picture(path) as picture:
         width, height = picture.size
-        check_memory(
-            height * width * len(picture.getbands()) * (2 if picture.mode.startswith("I;16") else 1), path
-        )
-        if getattr(picture, "n_frames", 1) > 1:
+        deep = picture.mode.startswith("I;16") or is_deep(path)
+        check_memory(height * width * len(picture.getbands()) * (2 if deep else 1), path)
+        # What else an MPO holds is a preview, or the view of another eye.
+        if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
             raise stack_error(picture.n_frames, path)
+        if is_deep(path):
+            return read_deep(path)
         picture.load()
         picture = ImageOps.exif_transpose(picture)
         if picture.mode == "P" and as_shown:
@@ -298,6 +310,22 @@ def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
     if pixels.dtype == np.int32 and pixels.min(initial=0) >= 0 and pixels.max(initial=0) < 2**16:
         pixels = pixels.astype(np.uint16)
     return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def is_deep(path: Path) -> bool:
+    """Whether a file is a PNG of 16 bits a sample and several samples, of which Pillow keeps 8 bits."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    # Signature, length and name of the first chunk, width, height; then bits, and the kind: 0 grey, 3 palette.
+    return head.startswith(b"\x89PNG") and head[24:] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
+
+
+def read_deep(path: Path) -> np.ndarray:
+    """The pixels of such a PNG without opacity: (H, W, 1 or 3) uint16."""
+    import imagecodecs
+
+    pixels = imagecodecs.png_decode(path.read_bytes())
+    return pixels[..., : pixels.shape[-1] - 1 if pixels.shape[-1] in (2, 4) else None]
 
 
 def open_picture(path: Path):

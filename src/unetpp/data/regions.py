@@ -6,7 +6,7 @@ The pixels stay on disk. What a region holds is what `read_image` would give the
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 
 from unetpp.data.images import TIFF_SUFFIXES, check_file, read_image, to_pixel_type
-from unetpp.data.tiff import MOST_CHANNELS
+from unetpp.data.tiff import MOST_CHANNELS, samples_shown
 from unetpp.errors import ImageError, InstallError, UnetppError
 
 # Axes that hold what a pixel is made of; all others but Y and X make planes.
@@ -61,11 +61,6 @@ class Regions:
         """The lengths of `plane_axes`: () for one plane."""
         return tuple(self.pixels.shape[self.axes.index(axis)] for axis in self.plane_axes)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all pixels, were they in memory."""
-        return int(np.prod(self.pixels.shape, dtype=object)) * self.pixels.dtype.itemsize
-
     def read(self, plane: tuple[int, ...], rows: slice, columns: slice) -> np.ndarray:
         """A region of a plane: (h, w, C) uint8, uint16 or float32.
 
@@ -95,6 +90,8 @@ class Regions:
                 ]
             )
             found = np.invert(found) if self.inverted else found
+        except UnetppError:
+            raise
         # Decoders meet damaged files in many ways.
         except Exception as error:
             what = f"the image is damaged ({(str(error).splitlines() or [''])[0][:120]})"
@@ -118,6 +115,21 @@ class Mapped:
 
     def __getitem__(self, where) -> np.ndarray:
         return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[where])
+
+
+class Decoded:
+    """Pixels of a TIFF that Zarr decodes piece by piece; it is needed only when one is asked for."""
+
+    def __init__(self, series: tifffile.TiffPageSeries):
+        self.series, self.shape, self.dtype = series, series.shape, series.dtype
+
+    def __getitem__(self, where) -> np.ndarray:
+        return self.array[where]
+
+    @cached_property
+    def array(self):
+        """Of Zarr."""
+        return import_zarr().open_array(self.series.aszarr(level=0), mode="r")
 
 
 @contextmanager
@@ -175,14 +187,13 @@ def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not indices:
         what = "a large image or a stack cannot have a palette"
         raise ImageError(what, where=path, mend="export it as RGB or grey")
-    samples = 3 if page.photometric == tifffile.PHOTOMETRIC.RGB and page.extrasamples else None
+    samples = samples_shown(page, path)
     inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not indices
     if page.is_memmappable and series.dataoffset is not None:
         dtype = series.dtype.newbyteorder(file.byteorder)
         pixels = Mapped(path, series.dataoffset, series.shape, dtype)
         return Regions(path, pixels, series.axes, inverted, samples)
-    pixels = import_zarr().open_array(series.aszarr(level=0), mode="r")
-    return Regions(path, pixels, series.axes, inverted, samples)
+    return Regions(path, Decoded(series), series.axes, inverted, samples)
 
 
 def _open_zarr(path: Path) -> Regions:

@@ -54,9 +54,23 @@ def read_tiff(path: Path, as_shown: bool) -> np.ndarray:
         raise ImageError(what, where=path, mend=f"keep at most {MOST_CHANNELS}")
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and as_shown:
         pixels = np.invert(pixels)
-    if page.photometric == tifffile.PHOTOMETRIC.RGB and page.extrasamples and pixels.shape[-1] == 4:
-        return pixels[..., :3]
-    return pixels
+    return pixels[..., : samples_shown(page, path)]
+
+
+def samples_shown(page, path: Path) -> int | None:
+    """How many of a pixel's samples count: not its opacity. None for all.
+
+    Raises:
+        ImageError: if they are inks.
+    """
+    import tifffile
+
+    if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
+        raise ImageError("the image's colours are inks (CMYK)", where=path, mend="export it as RGB")
+    if page.photometric == tifffile.PHOTOMETRIC.RGB:
+        return 3 if page.samplesperpixel == 4 else None
+    opacity = sum(sample in (1, 2) for sample in page.extrasamples)
+    return page.samplesperpixel - opacity if opacity else None
 
 
 def check_memory(size: int, path: Path) -> None:

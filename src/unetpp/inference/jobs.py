@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
-from unetpp.data.images import IMAGE_SUFFIXES, check_name
+from unetpp.data.images import IMAGE_SUFFIXES, check_name, full_path, is_hidden
 from unetpp.data.regions import is_zarr
 from unetpp.errors import ImageError, OutputError, SettingError
 from unetpp.inference.slides import kind
@@ -125,24 +125,24 @@ def _expand(given: str) -> Iterator[tuple[Path, PurePosixPath]]:
     """The images of one input, each with its path relative to where the input begins."""
     path = Path(given)
     if is_zarr(path):
-        yield path.resolve(), PurePosixPath(path.name)
+        yield full_path(path), PurePosixPath(path.name)
     elif path.is_dir():
-        files = [p for p in sorted(path.rglob("*")) if _is_image(p)]
+        files = [p for p in sorted(path.rglob("*")) if not is_hidden(p.relative_to(path)) and _is_image(p)]
         if not files:
             raise ImageError("no image is in this folder", where=path, mend="give a folder with images")
         for file in files:
-            yield file.resolve(), PurePosixPath(file.relative_to(path).as_posix())
+            yield full_path(file), PurePosixPath(file.relative_to(path).as_posix())
     elif path.exists() or not has_magic(given):
         if not path.exists():
             raise ImageError("there is no such file or folder", where=path, mend="check the path")
-        yield path.resolve(), PurePosixPath(path.name)
+        yield full_path(path), PurePosixPath(path.name)
     else:
         # Path.glob takes no absolute pattern.
         files = [Path(p) for p in sorted(glob(given, recursive=True)) if _is_image(Path(p))]  # noqa: PTH207
         if not files:
             raise ImageError("no image matches", where=given, mend="check the pattern")
         for file in files:
-            yield file.resolve(), PurePosixPath(file.name)
+            yield full_path(file), PurePosixPath(file.name)
 
 
 def _root(given: str) -> Path:

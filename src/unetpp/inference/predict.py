@@ -13,13 +13,15 @@ from unetpp.data.images import as_float, to_channels
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling, resize_image
 from unetpp.data.symmetry import SYMMETRIES, turn, turn_back
-from unetpp.errors import SettingError
+from unetpp.errors import ImageError, SettingError
 from unetpp.inference.engine import Engine, keras_engine, openvino_engine
 from unetpp.inference.tiles import round_up, tiles
 
 # A tile's side, and how wide a network's first level may be for it to take about 1.5 GB at most.
 TILES = {1024: 16, 768: 32, 512: sys.maxsize}
 ENGINES = ("auto", "openvino", "keras")
+# The share of 16 bits that a camera of 12 fills, and how many deviations from the mean no image's own mean lies.
+DARK, FAR = 1 / 16, 20
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,24 @@ class Predictor:
 
         Args:
             size: (height, width) of the whole image.
-            sample: (n, C) pixels from all over the image, of its dtype.
+            sample: (n, h, w, C) regions from all over the image, of its dtype.
         """
-        normalization = self.normalization.of(
-            as_float(to_channels(sample[None], len(self.normalization.mean)))
-        )
         scaling = Scaling(scale=self.scale(size))
-        return replace(self, normalization=normalization, scaling=scaling)
+        seen = replace(self, scaling=scaling)
+        pixels = np.stack([seen.resized(region) for region in sample])
+        check_range(sample, pixels, self.normalization)
+        return replace(seen, normalization=self.normalization.of(pixels))
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Bring to working size and normalise: (H, W, C) -> (h, w, channels) float32."""
-        size = self.scaling.size(image.shape[:2])
-        pixels = resize_image(as_float(to_channels(image, len(self.normalization.mean))), size)
+        pixels = self.resized(image)
+        check_range(image, pixels, self.normalization)
         return self.normalization.of(pixels)(pixels)
+
+    def resized(self, image: np.ndarray) -> np.ndarray:
+        """Bring to working size: (H, W, C) -> (h, w, channels) float32."""
+        pixels = as_float(to_channels(image, len(self.normalization.mean)))
+        return resize_image(pixels, self.scaling.size(image.shape[:2]))
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Tile, run and blend: normalised (h, w, channels) -> (h, w, classes) float32."""
@@ -226,6 +233,31 @@ def open_predictors(paths: Sequence[Path], **options) -> tuple[Bundle, Predictor
             raise SettingError(what, where=path, mend="average models of the same classes")
     predictors = tuple(predictor for _, predictor in opened)
     return opened[0][0], predictors[0] if len(predictors) == 1 else Ensemble(predictors)
+
+
+def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalization) -> None:
+    """Raise `ImageError` for numbers of another kind than a model has learnt from, of which it would make nothing.
+
+    Such are 16 bits of which a camera has filled 12 where the model knows 8 or all 16, and real numbers that do not
+    begin and end where the model's do.
+
+    Args:
+        image: (..., C), as it was read.
+        pixels: (..., channels), the same by `as_float`.
+        normalization: of the model.
+    """
+    mean, std = np.array(normalization.mean), np.array(normalization.std)
+    if image.dtype == np.uint16 and image.max() < DARK * 65535 and (mean + std > DARK).all():
+        raise ImageError(
+            f"the highest of its 16-bit values is {image.max()}, and the model knows brighter images",
+            mend="scale its values, or save it with 8 bits; leave it out if it is empty",
+        )
+    away = np.abs(pixels.reshape(-1, pixels.shape[-1]).mean(0) - mean) / std
+    if image.dtype not in (np.uint8, np.uint16) and not normalization.per_image and away.max() > FAR:
+        raise ImageError(
+            f"its values, {image.min():g} to {image.max():g}, are not of the model's kind, about {mean.mean():.2g}",
+            mend="save it with 8 or 16 bits, or as the model's training images are",
+        )
 
 
 def cache_folder() -> Path:

@@ -136,7 +136,7 @@ def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identi
 
 
 def sample_pixels(regions: Regions) -> np.ndarray:
-    """Pixels from evenly spread places of an image's planes, and of evenly spread ones of many: (n, C)."""
+    """Small regions, evenly spread over an image's planes, and evenly spread planes of many: (n, h, w, C)."""
     planes = list(product(*(range(n) for n in regions.plane_shape)))
     side = int(np.sqrt(PATCHES))
     places = [
@@ -146,9 +146,8 @@ def sample_pixels(regions: Regions) -> np.ndarray:
     # Shuffled, so that each of few planes gives of all its sides.
     turns = np.random.default_rng(0).permutation(PATCHES) * len(planes) // PATCHES
     for turn, (top, left) in zip(turns, product(*places), strict=True):
-        region = regions.read(planes[turn], slice(top, top + PATCH), slice(left, left + PATCH))
-        found.append(region.reshape(-1, region.shape[-1]))
-    return np.concatenate(found)
+        found.append(regions.read(planes[turn], slice(top, top + PATCH), slice(left, left + PATCH)))
+    return np.stack(found)
 
 
 def open_store(slide: Slide, *, create: bool = False):
@@ -210,7 +209,7 @@ def memory(slide: Slide, predictor: Predictor | Ensemble, filters: Sequence[int]
 def disk_error(path: Path, error: OSError) -> UnetppError:
     """What is said when labels in progress cannot be written."""
     what = f"the labels cannot be written ({error.strerror or error})"
-    mend = "make room and give the same command again: it goes on where it stopped"
+    mend = "make room, and give the same command with --resume: it goes on where it stopped"
     return OutputError(what, where=path, mend=mend)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from unetpp.bundle import read_bundle
 from unetpp.data import dataset
-from unetpp.data.images import atomic_path
+from unetpp.data.images import atomic_path, full_path
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
 from unetpp.errors import SettingError
@@ -75,7 +75,7 @@ def _tuples(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(sample: dataset.Sample) -> dict[str, str]:
-    return {"stem": sample.stem, "image": str(sample.image.resolve()), "mask": str(sample.mask.resolve())}
+    return {"stem": sample.stem, "image": str(full_path(sample.image)), "mask": str(full_path(sample.mask))}
 
 
 def _sample(row: dict[str, str]) -> dataset.Sample:
