@@ -241,6 +241,26 @@ def test_any_pixel_loss_is_weighted_by_the_true_class():
     )
 
 
+@pytest.mark.parametrize("name", [*PIXEL, *REGION])
+def test_a_single_channel_takes_the_weights_of_background_and_foreground(name):
+    y, p = draw(14, classes=2)
+    weighed = value(name, y, p[..., 1:], class_weights=[1, 50])
+    if name in PIXEL:
+        np.testing.assert_allclose(weighed, value(name, y, p, class_weights=[1, 50]), rtol=1e-5)
+    else:
+        # There is one region, and nothing to weigh it against.
+        np.testing.assert_allclose(weighed, value(name, y, p[..., 1:]), rtol=1e-5)
+    with pytest.raises(SettingError, match="1 values for 2 classes"):
+        value(name, y, p[..., 1:], class_weights=[50])
+
+
+def test_any_pixel_loss_of_a_single_channel_is_weighted_by_background_and_foreground():
+    y, p = draw(15, classes=2)
+    own = losses.weighted_loss(keras.losses.binary_crossentropy, [1, 50])
+    found = own(y[..., None].astype(np.float32), p[..., 1:].astype(np.float32))
+    assert float(found) == pytest.approx(value("crossentropy", y, p, class_weights=[1, 50]).mean(), rel=1e-4)
+
+
 def test_a_loss_of_keras_is_saved_with_its_weights():
     y, p = draw(13)
     loss = losses.weighted_loss(keras.losses.CategoricalCrossentropy(label_smoothing=0.1), [1, 50, 70])

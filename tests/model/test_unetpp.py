@@ -9,6 +9,7 @@ import pytest
 
 from unetpp import UNet, UNetPP
 from unetpp.errors import SettingError
+from unetpp.model import losses
 from unetpp.model.blocks import Bilinear
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unetpp_logits.npz"
@@ -118,6 +119,18 @@ def test_outputs_of_fixed_weights_are_golden_on_every_backend(network):
     found = np.asarray(model.predict(fixed_images(), verbose=0))
     with np.load(GOLDEN) as golden:
         np.testing.assert_allclose(found, golden[network.__name__], atol=1e-4)
+
+
+def test_class_weights_weigh_the_default_loss_and_no_other():
+    model = UNetPP((32, 32, 1), 1, filters=(2, 4))
+    model.compile(class_weights=[1, 50])
+    y = np.eye(32, dtype=np.int32)[None]
+    p = np.asarray(model.predict(np.zeros((1, 32, 32, 1)), verbose=0))
+    expected = losses.get("crossentropy + log_iou + log_dice", class_weights=[1, 50])(y, p)
+    found = model.evaluate(np.zeros((1, 32, 32, 1)), y, verbose=0, return_dict=True)["loss"]
+    assert found == pytest.approx(float(expected), rel=1e-4)
+    with pytest.raises(SettingError, match="the default loss alone"):
+        model.compile(loss="dice", class_weights=[1, 50])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from unetpp.data.images import atomic_path
 from unetpp.errors import InstallError
 
 Table = dict[str, np.ndarray]
-SUFFIXES = (".csv", ".parquet")
 # Rows that are made text at a time.
 ROWS = 100_000
 

@@ -249,7 +249,6 @@ def write_png(
 
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     if palette is not None:
-        picture = picture.convert("L")
         picture.putpalette([value for colour in palette for value in colour])
     with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG")

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from unetpp.model.regions import pixels, weighted_mean, weights
+from unetpp.model.regions import pixels, weighted_mean, weights, with_background
 from unetpp.model.weights import resolve_class_weights
 
 
@@ -63,13 +63,15 @@ class Weighted(keras.losses.Loss):
         function = getattr(self.function, "call", self.function)
         values = function(y_true, y_pred)
         y, p, valid = pixels(y_true, y_pred, None)
-        w = weights(self.class_weights, y, valid)
         if len(values.shape) == len(y_pred.shape) - 1:
+            y = with_background(y)
+            w = weights(self.class_weights, y, valid)
             true_weights = ops.sum(y * ops.expand_dims(w, 1), -1)
             return weighted_mean(
                 ops.reshape(ops.cast(values, "float32"), ops.shape(true_weights)), true_weights
             )
         channels = [slice(c, c + 1) for c in range(p.shape[-1])]
+        w = weights(self.class_weights, y, valid)
         by_class = ops.stack([ops.mean(function(y[..., c], p[..., c])) for c in channels], -1)
         present = ops.cast(ops.sum(y, (0, 1)) > 0, "float32")
         return weighted_mean(ops.expand_dims(by_class, 0), w * present)

@@ -9,7 +9,8 @@ Every function takes
 
 - y_true: integers (B, ...) or (B, ..., 1), or one-hot (B, ..., C);
 - y_pred: probabilities (B, ..., C), as from a softmax; C = 1 is a foreground probability, as from a sigmoid;
-- class_weights: w_c by index, in any form `resolve_class_weights` takes, "balanced" being counted from y_true;
+- class_weights: w_c by index, in any form `resolve_class_weights` takes, "balanced" being counted from y_true; with
+  C = 1 those of background and foreground;
 - ignore_index: the class whose true pixels do not count, such as 255;
 
 computes in float32 under every precision policy, and returns one value an image: (B,) float32.

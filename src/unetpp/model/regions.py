@@ -11,8 +11,7 @@ EPSILON = 1e-7
 def mean_over_pixels(loss, y_true, y_pred, class_weights, ignore_index):
     """sum(w l(p)) / sum(w), p the probability of the true class."""
     y, p, valid = pixels(y_true, y_pred, ignore_index)
-    if p.shape[-1] == 1:
-        y, p = ops.concatenate([1 - y, y], -1), ops.concatenate([1 - p, p], -1)
+    y, p = with_background(y), with_background(p)
     w = weights(class_weights, y, valid)
     p_true = ops.clip(ops.sum(y * p, -1), EPSILON, 1.0)
     pixel_weights = ops.sum(y * ops.expand_dims(w, 1), -1) * valid[..., 0]
@@ -58,18 +57,24 @@ def pixels(y_true, y_pred, ignore_index):
     return ops.cast(index == ops.cast(numbers, "float32"), "float32"), p, valid
 
 
+def with_background(values):
+    """A single channel of foreground (B, N, 1) and what it leaves to the background: (B, N, 2)."""
+    return ops.concatenate([1 - values, values], -1) if values.shape[-1] == 1 else values
+
+
 def channel(y, index):
     """Channel `index` of (B, N, C), or zeros if there is none."""
     return y[..., index : index + 1] if 0 <= index < y.shape[-1] else ops.zeros_like(y[..., :1])
 
 
 def weights(class_weights, y, valid):
-    """Weights by class, (1 or B, C): a single foreground channel stands for one class."""
+    """Weights by class, (1 or B, C); of background and foreground, a single channel takes the latter's."""
     classes = y.shape[-1]
     if isinstance(class_weights, str) and class_weights == "balanced":
         counts = ops.sum(y * valid, (0, 1), keepdims=False)
         present = ops.cast(counts > 0, "float32")
         w = present * ops.sum(counts) / (classes * ops.maximum(counts, 1.0))
         return ops.expand_dims(w, 0)
-    resolved = resolve_class_weights(class_weights, classes) or (1.0,) * classes
-    return ops.convert_to_tensor([resolved], "float32")
+    named = max(2, classes)
+    resolved = resolve_class_weights(class_weights, named) or (1.0,) * named
+    return ops.convert_to_tensor([resolved[-classes:]], "float32")

@@ -160,12 +160,15 @@ class UNetPP(keras.Model):
             optimizer: as in Keras; None for Adam with a learning rate of 5e-4.
             loss: a Keras loss, or a name or a sum of names of `unetpp.model.losses`.
             metrics: as in Keras; None for the mean Dice and IoU over the classes.
-            class_weights: weights of the default loss, by class index. None: 1 / 50 / 70 with three
-                classes (background, blood cell, bacteria), else all alike.
+            class_weights: weights of the default loss, by class index, so not with `loss`. None: 1 / 50 / 70 with
+                three classes (background, blood cell, bacteria), else all alike.
             head_weights: with deep supervision, how much each head's loss counts, the shallowest first; None for
                 all alike. Only their ratios matter.
             kwargs: passed to `keras.Model.compile`. `jit_compile` is off by default: XLA halves the
                 speed on a CPU.
+
+        Raises:
+            SettingError: for weights that cannot be meant.
         """
         num_classes = self._settings["num_classes"]
         heads = len(self.outputs)
@@ -175,6 +178,11 @@ class UNetPP(keras.Model):
                 f"head_weights cannot be {head_weights!r}", mend=f"give {heads} numbers from 0 on, not all 0"
             )
         self._head_weights = tuple(weight / sum(weights) for weight in weights)
+        if loss is not None and class_weights is not None:
+            raise SettingError(
+                "class_weights weigh the default loss alone",
+                mend="give loss=unetpp.losses.get(NAME, class_weights=...) instead",
+            )
         if class_weights is None and num_classes == len(CLASS_WEIGHTS):
             class_weights = CLASS_WEIGHTS
         if loss is None:
