@@ -22,6 +22,7 @@ from unetpp.bundle import (
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
 from unetpp.errors import BundleError, OutputError
+from unetpp.inference.predict import open_predictor
 
 
 def saved(folder, network=UNetPP, **settings):
@@ -53,6 +54,14 @@ def test_the_optimiser_s_state_is_left_out(tmp_path):
     sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("plain", "trained")]
     assert sizes[0] == sizes[1]
     assert model.optimizer is not None
+
+
+def test_a_network_of_a_fixed_size_is_read_back_free(tmp_path):
+    model = UNetPP((32, 32, 1), 2, filters=(4, 8))
+    scale = Normalization((0.25,), (0.5,))
+    save_bundle(tmp_path, Bundle("UNetPP", model.get_config(), ("nothing", "thing"), scale), model)
+    _, predictor = open_predictor(str(tmp_path))
+    assert predictor(np.zeros((30, 41, 1), np.uint8)).shape == (30, 41, 2)
 
 
 def test_a_run_folder_stands_for_its_model(tmp_path):
@@ -156,7 +165,7 @@ def truncate(name):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (change(format=FORMAT + 1), "update unetpp"),
+        (change(format=FORMAT + 1), "update the clone"),
         (change(format=None), "not a model's description"),
         (change(network="os.system"), "damaged at network"),
         (change(classes=[]), "damaged at classes"),
@@ -196,8 +205,12 @@ def test_a_model_that_ships_in_a_clone_is_found_by_its_name(tmp_path, monkeypatc
     saved(tmp_path / "models" / "mine")
     monkeypatch.chdir(tmp_path)
     assert find_bundle(Path("mine")) == Path("models/mine")
-    # What is there comes first, and a path is taken as it is.
+    # A folder of other things does not hide it; a model of one's own, and a run without one, do.
     (tmp_path / "mine").mkdir()
+    assert find_bundle("mine") == Path("models/mine")
+    (tmp_path / "mine" / "plan.json").write_text("{}")
     for path in ("mine", "other/mine", "yours"):
         with pytest.raises(BundleError):
             find_bundle(Path(path))
+    saved(tmp_path / "mine" / "model")
+    assert find_bundle("mine") == Path("mine/model")

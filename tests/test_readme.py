@@ -48,6 +48,7 @@ def test_every_command_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_dataset(tmp_path / "DATA", 4, size=(32, 32))
     (tmp_path / "IMAGES").symlink_to(tmp_path / "DATA" / "images")
+    write_dataset(tmp_path / "TEST", 2, size=(32, 32), seed=9)
     (tmp_path / "models").symlink_to(ROOT / "models")
     ran = set()
     for line in COMMANDS:
@@ -58,7 +59,7 @@ def test_every_command_runs(tmp_path, monkeypatch):
             budget = words.index("--budget")
             del words[budget : budget + 2]
         if words[1] in ("train", "lr-find"):
-            words += shlex.split("--epochs 1 --filters 2,3,4 --patch 32 --long-side 0 --deep-supervision")
+            words += shlex.split("--epochs 1 --filters 2,3,4 --patch 32 --long-side 0")
         with pytest.raises(SystemExit) as stop:
             main(words[1:])
         assert not stop.value.code, line

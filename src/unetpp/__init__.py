@@ -1,6 +1,20 @@
 """The nested U-Net (UNet++) in Keras 3: a folder of images and masks in, a model and labels out."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unetpp.bundle import Bundle as Bundle
+    from unetpp.bundle import load_model as load_model
+    from unetpp.bundle import save_bundle as save_bundle
+    from unetpp.errors import UnetppError as UnetppError
+    from unetpp.inference.predict import Predictor as Predictor
+    from unetpp.inference.predict import open_predictor as open_predictor
+    from unetpp.model import losses as losses
+    from unetpp.model import metrics as metrics
+    from unetpp.model.losses import weighted_loss as weighted_loss
+    from unetpp.model.unet import UNet as UNet
+    from unetpp.model.unetpp import UNetPP as UNetPP
 
 __version__ = "0.1.0"
 

@@ -104,7 +104,7 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
     return bundle
 
 
-def find_bundle(path: Path) -> Path:
+def find_bundle(path: Path | str) -> Path:
     """The folder of a bundle: `path` itself, `path/model` of a run, or by its name alone one that ships in a clone.
 
     Raises:
@@ -112,7 +112,9 @@ def find_bundle(path: Path) -> Path:
     """
     path = Path(path)
     # The folder `models` of a clone: the one that is worked in, and the one that this package is run from.
-    clones = [Path(), Path(__file__).parents[2]] if path.name == str(path) and not path.exists() else []
+    # A run that has no model yet is not stood for by another.
+    named = path.name == str(path) and not (path / "plan.json").exists()
+    clones = [Path(), Path(__file__).parents[2]] if named else []
     places = [path, path / "model"]
     # What a kill left between its two names counts, too.
     places += [former(place) for place in places if place.name]
@@ -125,7 +127,7 @@ def find_bundle(path: Path) -> Path:
     raise BundleError(what, where=path, mend=mend)
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path | str) -> Bundle:
     """Read and check a bundle's description; no Keras is needed.
 
     Args:
@@ -146,7 +148,7 @@ def read_bundle(path: Path) -> Bundle:
         raise BundleError(
             f"the model has format {content['format']}, this version reads up to {FORMAT}",
             where=where,
-            mend="update unetpp: pip install --upgrade unetpp",
+            mend="update the clone, and run: pip install .",
         )
     wrong = [name for name, is_right in CHECKS.items() if not is_right(content.get(name))]
     if wrong:
@@ -165,7 +167,7 @@ def read_bundle(path: Path) -> Bundle:
     )
 
 
-def load_model(path: Path):
+def load_model(path: Path | str):
     """Build a bundle's network and load its weights.
 
     Args:
@@ -184,9 +186,12 @@ def load_model(path: Path):
         from unetpp.model.unet import UNet
         from unetpp.model.unetpp import UNetPP
     except ImportError as error:
-        raise InstallError("Keras is not installed", mend='run: pip install "unetpp[train]"') from error
+        raise InstallError(
+            "Keras is not installed", mend='in the clone, run: pip install ".[train]"'
+        ) from error
     try:
-        model = {"UNetPP": UNetPP, "UNet": UNet}[bundle.network](**bundle.settings)
+        settings = {**bundle.settings, "input_shape": (None, None, len(bundle.normalization.mean))}
+        model = {"UNetPP": UNetPP, "UNet": UNet}[bundle.network](**settings)
         model = model.pruned(bundle.level) if bundle.level else model
         model.load_weights(weights)
     except (SettingError, TypeError, ValueError, KeyError, OSError) as error:

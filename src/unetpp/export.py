@@ -51,7 +51,7 @@ def add_graph(path: Path) -> Bundle:
     others = [backend for backend, module in BACKENDS.items() if importlib.util.find_spec(module)]
     if not others:
         raise InstallError(
-            "the graph is made by TensorFlow or PyTorch", mend='run: pip install "unetpp[train]"'
+            "the graph is made by TensorFlow or PyTorch", mend='in the clone, run: pip install ".[train]"'
         )
     # Keras has one backend a process.
     environment = {**os.environ, "KERAS_BACKEND": others[0], "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -125,7 +125,10 @@ def export_openvino(model, scratch: Path):
         batch, height, width = 1, TRACED, TRACED
     signature = [keras.InputSpec(shape=(batch, height, width, channels), dtype="float32", name="image")]
     model.export(str(scratch), format="openvino", verbose=False, input_signature=signature)
-    graph = openvino.Core().read_model(scratch)
+    core = openvino.Core()
+    # Windows deletes no file that is mapped into memory.
+    core.set_property({"ENABLE_MMAP": False})
+    graph = core.read_model(scratch)
     # Group normalisation leaves sizes behind as results of their own, after the heads.
     heads = graph.outputs[: len(model.outputs)]
     graph = openvino.Model(heads, graph.get_parameters(), model.name)

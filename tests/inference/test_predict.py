@@ -95,6 +95,19 @@ def test_regions_are_normalised_as_the_whole_image_is_at_working_size():
     assert found.mean[0] == pytest.approx(whole.mean[0], abs=0.005)
 
 
+@pytest.mark.parametrize(
+    ("image", "saying"),
+    [
+        (np.full((8, 8, 1), np.nan, np.float32), "NaN or infinite"),
+        (np.zeros((8, 8), np.uint8), "the image is 8 x 8, not height x width x channels"),
+        (np.zeros((1, 8, 8, 1), np.uint8), "1 x 8 x 8 x 1"),
+    ],
+)
+def test_arrays_that_are_no_image_are_refused(image, saying):
+    with pytest.raises(ImageError, match=saying):
+        Predictor(pointwise, PLAIN, multiple=8)(image)
+
+
 def test_the_long_side_is_scaled_for_the_network_and_back():
     sizes = []
 

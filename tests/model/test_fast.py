@@ -14,12 +14,15 @@ def arrays(variables):
     return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
 
 
-def test_batch_normalisation_is_that_of_keras_in_values_statistics_and_gradients():
+@pytest.mark.parametrize("trainable", [True, False])
+def test_batch_normalisation_is_that_of_keras_in_values_statistics_and_gradients(trainable):
     found = []
     for kind in (BatchNormalization, keras.layers.BatchNormalization):
         keras.utils.set_random_seed(0)
         inputs = keras.Input((6, 5, 7))
-        outputs = keras.layers.Conv2D(2, 3)(kind(momentum=0.9)(keras.layers.Conv2D(7, 1)(inputs)))
+        outputs = keras.layers.Conv2D(2, 3)(
+            kind(momentum=0.9, trainable=trainable)(keras.layers.Conv2D(7, 1)(inputs))
+        )
         model = keras.Model(inputs, outputs)
         model.compile(keras.optimizers.SGD(0.1), "mse")
         for _ in range(3):

@@ -261,6 +261,13 @@ def test_any_pixel_loss_of_a_single_channel_is_weighted_by_background_and_foregr
     assert float(found) == pytest.approx(value("crossentropy", y, p, class_weights=[1, 50]).mean(), rel=1e-4)
 
 
+def test_a_dict_of_weights_that_lacks_a_class_says_which():
+    with pytest.raises(SettingError, match="lacks class 0"):
+        losses.Dice(class_weights={1: 50, 2: 70})
+    with pytest.raises(SettingError, match="lacks class 'cell'"):
+        losses.Dice(class_weights={"soil": 1}, class_names=["soil", "cell"])
+
+
 def test_a_loss_of_keras_is_saved_with_its_weights():
     y, p = draw(13)
     loss = losses.weighted_loss(keras.losses.CategoricalCrossentropy(label_smoothing=0.1), [1, 50, 70])

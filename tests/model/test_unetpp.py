@@ -131,6 +131,8 @@ def test_class_weights_weigh_the_default_loss_and_no_other():
     assert found == pytest.approx(float(expected), rel=1e-4)
     with pytest.raises(SettingError, match="the default loss alone"):
         model.compile(loss="dice", class_weights=[1, 50])
+    with pytest.raises(SettingError, match="3 values for 2 classes"):
+        model.compile(class_weights=[1, 50, 70])
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def check_installed() -> None:
     """Raise InstallError unless what draws charts and pages is installed."""
     for name in ("matplotlib", "jinja2"):
         if importlib.util.find_spec(name) is None:
-            raise InstallError(f"{name} is not installed", mend='run: pip install "unetpp[report]"')
+            raise InstallError(f"{name} is not installed", mend='in the clone, run: pip install ".[report]"')
 
 
 @contextmanager

@@ -86,7 +86,9 @@ def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> No
     try:
         import roifile
     except ImportError as error:
-        raise InstallError("roifile is not installed", mend='run: pip install "unetpp[objects]"') from error
+        raise InstallError(
+            "roifile is not installed", mend='in the clone, run: pip install ".[objects]"'
+        ) from error
     rois = []
     for o in found:
         for k, ring in enumerate(o.rings):

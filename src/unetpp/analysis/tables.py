@@ -47,7 +47,7 @@ def write_table(path: Path, table: Table) -> None:
                 import pyarrow
                 import pyarrow.parquet
             except ImportError as error:
-                mend = 'run: pip install "unetpp[objects]", or write CSV'
+                mend = 'in the clone, run: pip install ".[objects]", or write CSV'
                 raise InstallError("pyarrow is not installed; it writes Parquet", mend=mend) from error
             text = pyarrow.string()
             arrays = {

@@ -103,7 +103,7 @@ def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, **rul
         ("roifile", "--also roi", "roi" in extras),
     ):
         if wanted and importlib.util.find_spec(module) is None:
-            mend = f'run: pip install "unetpp[objects]", or leave out {option}'
+            mend = f'in the clone, run: pip install ".[objects]", or leave out {option}'
             raise InstallError(f"{module} is not installed", mend=mend)
     if out.exists() and not out.is_dir():
         raise OutputError("this is a file, not a folder", where=out, mend="choose another --out")

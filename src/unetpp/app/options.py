@@ -203,7 +203,7 @@ def training_options(command):
             help="A third slower, in 0.6 of the memory; TensorFlow.",
         ),
         click.option("--focus", type=float, help="Share of crops on a class.  [default: 0.67]"),
-        click.option("--augmentation", type=float, help="Strength; 0: flips alone.  [default: 1]"),
+        click.option("--augmentation", type=float, help="Strength; 0: flips and right angles.  [default: 1]"),
         click.option("--loss", help="Sum of losses.  [default: crossentropy + dice]"),
         click.option(
             "--class-weights", type=ClassWeights(float), help="By class index, such as 1,50,70; or balanced."

@@ -225,7 +225,9 @@ def import_training(*, several=False):
     try:
         from unetpp.training import fit
     except ImportError as error:
-        raise InstallError("Keras is not installed", mend='run: pip install "unetpp[train]"') from error
+        raise InstallError(
+            "Keras is not installed", mend='in the clone, run: pip install ".[train]"'
+        ) from error
     return fit
 
 

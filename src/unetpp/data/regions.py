@@ -225,6 +225,6 @@ def import_zarr():
     try:
         import zarr
     except ImportError as error:
-        mend = 'run: pip install "unetpp[formats]"'
+        mend = 'in the clone, run: pip install ".[formats]"'
         raise InstallError("Zarr is not installed; it reads images by region", mend=mend) from error
     return zarr

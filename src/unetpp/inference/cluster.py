@@ -44,7 +44,9 @@ def connect(address: str | None = None, workers: int = 1) -> Iterator[Any]:
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
-        raise InstallError("Dask is not installed", mend='run: pip install "unetpp[cluster]"') from error
+        raise InstallError(
+            "Dask is not installed", mend='in the clone, run: pip install ".[cluster]"'
+        ) from error
     # What happens to workers is said by the errors here.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if address is None:

@@ -50,13 +50,13 @@ class Predictor:
         """Class probabilities at the image's own size.
 
         Args:
-            image: (H, W, C) of any real dtype.
+            image: (H, W, C) uint8, uint16, or real numbers in the scale of the training images; see `check_range`.
 
         Returns:
             (H, W, classes) float32.
 
         Raises:
-            ImageError: if the channels do not fit the network.
+            ImageError: if the axes, channels or numbers do not fit the model.
         """
         return resize_image(mean(self._views(image)), image.shape[:2])
 
@@ -93,6 +93,9 @@ class Predictor:
 
     def resized(self, image: np.ndarray) -> np.ndarray:
         """Bring to working size: (H, W, C) -> (h, w, channels) float32."""
+        if image.ndim != 3:
+            shape = " x ".join(map(str, image.shape))
+            raise ImageError(f"the image is {shape}, not height x width x channels", mend="add the axis")
         pixels = as_float(to_channels(image, len(self.normalization.mean)))
         return resize_image(pixels, self.scaling.size(image.shape[:2]))
 
@@ -153,7 +156,7 @@ class Ensemble:
 
 
 def open_predictor(
-    path: Path,
+    path: Path | str,
     *,
     engine: str = "auto",
     precision: str = "auto",
@@ -238,8 +241,8 @@ def open_predictors(paths: Sequence[Path], **options) -> tuple[Bundle, Predictor
 def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalization) -> None:
     """Raise `ImageError` for numbers of another kind than a model has learnt from, of which it would make nothing.
 
-    Such are 16 bits of which a camera has filled 12 where the model knows 8 or all 16, and real numbers that do not
-    begin and end where the model's do.
+    Such are NaN, 16 bits of which a camera has filled 12 where the model knows 8 or all 16, and real numbers that begin
+    and end elsewhere than the model's.
 
     Args:
         image: (..., C), as it was read.
@@ -247,6 +250,8 @@ def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalizat
         normalization: of the model.
     """
     mean, std = np.array(normalization.mean), np.array(normalization.std)
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise ImageError("some of its values are NaN or infinite", mend="replace them by numbers")
     if image.dtype == np.uint16 and image.max() < DARK * 65535 and (mean + std > DARK).all():
         raise ImageError(
             f"the highest of its 16-bit values is {image.max()}, and the model knows brighter images",

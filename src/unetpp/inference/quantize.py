@@ -100,7 +100,9 @@ def import_nncf():
         with contextlib.redirect_stdout(None):
             import nncf
     except ImportError as error:
-        raise InstallError("NNCF is not installed", mend='run: pip install "unetpp[quantize]"') from error
+        raise InstallError(
+            "NNCF is not installed", mend='in the clone, run: pip install ".[quantize]"'
+        ) from error
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
 

@@ -86,7 +86,8 @@ class BatchNormalization(layers.BatchNormalization):
 
     def call(self, x, training=None, mask=None):
         """Normalise by the batch, and follow its statistics; by the moving ones outside training."""
-        if not training or keras.backend.backend() != "tensorflow" or x.dtype == "float64":
+        learning = training and self.trainable
+        if not learning or keras.backend.backend() != "tensorflow" or x.dtype == "float64":
             return super().call(x, training=training, mask=mask)
         import tensorflow as tf
 

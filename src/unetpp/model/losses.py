@@ -197,7 +197,7 @@ class SegmentationLoss(keras.losses.Loss):
             raise SettingError(f"the loss {function.__name__} has no option {unknown[0]!r}")
         given = options.get("class_weights")
         if given is not None and not isinstance(given, str):
-            options["class_weights"] = resolve_class_weights(given, len(given), class_names=class_names)
+            options["class_weights"] = resolve_class_weights(given, None, class_names=class_names)
         self.options = options
 
     def call(self, y_true, y_pred):
@@ -283,5 +283,5 @@ def weighted_loss(loss, class_weights, *, class_names=None, **options):
     known = get(loss, class_weights=class_weights, class_names=class_names, **options)
     if known is not loss:
         return known
-    resolved = resolve_class_weights(class_weights, len(class_weights), class_names=class_names)
+    resolved = resolve_class_weights(class_weights, None, class_names=class_names)
     return Weighted(loss, resolved)

@@ -12,6 +12,7 @@ from keras import layers, ops
 from unetpp.errors import SettingError
 from unetpp.model import losses, metrics
 from unetpp.model.blocks import block, check_settings, head, up
+from unetpp.model.weights import resolve_class_weights
 
 FILTERS = (32, 64, 128, 256, 512)
 CLASS_WEIGHTS = (1.0, 50.0, 70.0)
@@ -185,6 +186,8 @@ class UNetPP(keras.Model):
             )
         if class_weights is None and num_classes == len(CLASS_WEIGHTS):
             class_weights = CLASS_WEIGHTS
+        if not isinstance(class_weights, str):
+            class_weights = resolve_class_weights(class_weights, max(2, num_classes))
         if loss is None:
             loss = losses.get("crossentropy + log_iou + log_dice", class_weights=class_weights)
         elif isinstance(loss, str):

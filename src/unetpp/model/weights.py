@@ -12,7 +12,7 @@ ClassWeights = Sequence[float] | Mapping | str | None
 
 def resolve_class_weights(
     class_weights: ClassWeights,
-    num_classes: int,
+    num_classes: int | None,
     *,
     class_names: Sequence[str] | None = None,
     counts: Sequence[int] | None = None,
@@ -22,7 +22,7 @@ def resolve_class_weights(
     Args:
         class_weights: a sequence by index; a dict by index or by name, which must give every class;
             "balanced", w_c = N / (C n_c) from `counts`, 0 for a class without pixels; or None.
-        num_classes: C.
+        num_classes: C; None for as many as the weights speak of.
         class_names: for a dict by name.
         counts: pixels of each class n_c, for "balanced".
 
@@ -41,6 +41,13 @@ def resolve_class_weights(
     """
     if class_weights is None:
         return None
+    if num_classes is None:
+        indices = (
+            [key for key in class_weights if isinstance(key, int)]
+            if isinstance(class_weights, Mapping)
+            else []
+        )
+        num_classes = max(len(class_weights), len(class_names or ()), *(index + 1 for index in indices))
     if isinstance(class_weights, str):
         weights = _balanced(class_weights, num_classes, counts)
     elif isinstance(class_weights, Mapping):

@@ -51,7 +51,7 @@ def need_jax() -> None:
     if keras.backend.backend() != "jax":
         raise SettingError(
             "training on several devices needs JAX",
-            mend='pip install "unetpp[jax]", and set KERAS_BACKEND=jax',
+            mend='in the clone, run: pip install ".[train,jax]", and set KERAS_BACKEND=jax',
         )
 
 

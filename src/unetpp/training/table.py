@@ -25,7 +25,7 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
         ),
         "augmentation": (
             f"{options.augmentation:g}",
-            "zoom, rotation, bending, light, blur, noise; 0: flips alone",
+            "zoom, rotation, bending, light, blur, noise; 0: flips and right angles",
         ),
         "loss": (options.loss, "every pixel counts, and every class by its overlap"),
         "class weights": (
