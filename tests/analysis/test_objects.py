@@ -97,6 +97,24 @@ def test_the_length_of_a_branched_object_is_its_longest_path_and_of_a_broken_one
     assert measure(numbers, classes, NAMES)["length"] == pytest.approx([95], rel=0.02)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_rods_that_touch_are_as_long_as_each_alone(turned):
+    """Whichever has the lower number."""
+    numbers = np.zeros((40, 110), int)
+    numbers[10:16, 10:90], numbers[16:22, 10:90] = (2, 1) if turned else (1, 2)
+    found = measure(numbers, np.array([0, 1, 1]), NAMES)
+    assert found["length"] == pytest.approx([80, 80], rel=0.02)
+    assert found["width"] == pytest.approx([6, 6], rel=0.02)
+
+
+@pytest.mark.parametrize(("radius", "width"), [(8, 3), (12, 5), (20, 3), (25, 2)])
+def test_a_ring_is_as_long_as_the_way_around_it(radius, width):
+    y, x = np.indices((61, 61)) - 30
+    ring = np.abs(np.hypot(y, x) - radius) <= width / 2
+    [length] = measure(ring.astype(int), np.array([0, 1]), NAMES)["length"]
+    assert length == pytest.approx(2 * np.pi * radius, rel=0.03)
+
+
 def test_an_object_without_a_skeleton_has_its_equivalent_diameter_as_length():
     numbers = np.array([[1, 1, 1], [2, 1, 1]])
     found = measure(numbers, np.array([0, 1, 1]), NAMES)

@@ -186,6 +186,32 @@ def test_data_that_name_other_classes_are_refused(command, trained, copy, capsys
     refuses(capsys, command, trained, *where, copy, saying=saying)
 
 
+def test_images_that_the_model_was_trained_on_are_told(trained, data, tmp_path, capsys):
+    split = json.loads((trained / "split.json").read_text())
+    told = f"{len(split['train'])} of 5 images are those it was trained on"
+    assert run("evaluate", trained, data) == 0
+    assert told in capsys.readouterr().err
+    assert run("report", trained, data, "--out", tmp_path / "all.html") == 0
+    assert told in (tmp_path / "all.html").read_text()
+    assert run("report", trained, "--out", tmp_path / "held_out.html") == 0
+    assert "These images have chosen the model&#39;s best epoch" in (tmp_path / "held_out.html").read_text()
+
+
+def test_intervals_draw_together_what_a_pattern_groups(trained, copy, tmp_path):
+    for k, path in enumerate(sorted((copy / "images").iterdir())):
+        path.rename(path.with_stem(f"slide{k % 2}_{k}"))
+        (copy / "masks" / path.name).rename(copy / "masks" / f"slide{k % 2}_{k}.png")
+    grouped = ["--group-by", r"^slide\d"]
+    assert run("evaluate", trained, copy, "--json", tmp_path / "apart.json") == 0
+    assert run("evaluate", trained, copy, "--json", tmp_path / "grouped.json", *grouped) == 0
+    apart, together = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("apart", "grouped"))
+    assert apart["figures"] == together["figures"]
+    assert None not in apart["intervals"]["mean_iou"]
+    assert together["intervals"]["mean_iou"] == [None, None]
+    assert run("report", trained, copy, "--out", tmp_path / "page.html", *grouped) == 0
+    assert r"groups of images, ^slide\d" in (tmp_path / "page.html").read_text()
+
+
 def test_scores_are_saved_though_what_reads_them_has_ended(trained, data, tmp_path, monkeypatch):
     def ended(result):
         raise BrokenPipeError

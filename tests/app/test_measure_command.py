@@ -119,6 +119,30 @@ def test_outlines_and_instances_hold_the_same_objects(labelled):
     assert json.loads((out / "geojson" / "none.geojson").read_text())["features"] == []
 
 
+def test_a_hole_stays_a_hole_everywhere(tmp_path):
+    roifile = pytest.importorskip("roifile")
+    y, x = np.indices((60, 60)) - 30
+    ring = np.abs(np.hypot(y, x) - 20) <= 3
+    write_png(tmp_path / "ring.png", (ring | (np.hypot(y, x) <= 5)).astype(np.uint8))
+    options = [part for name in ("geojson", "roi", "coco") for part in ("--also", name)]
+    assert run("measure", tmp_path / "ring.png", "--out", tmp_path, *options) == 0
+    features = json.loads((tmp_path / "geojson" / "ring.geojson").read_text())["features"]
+    assert [len(part) for f in features for part in f["geometry"]["coordinates"]] == [2, 1]
+    outer, hole = (
+        polygon2mask((60, 60), np.array(one)[:, ::-1] - 0.5)
+        for one in features[0]["geometry"]["coordinates"][0]
+    )
+    notes = json.loads((tmp_path / "coco.json").read_text())["annotations"]
+    assert notes[0]["area"] == ring.sum()
+    region = roifile.roiread(tmp_path / "roi" / "ring.zip")[0]
+    whole = [
+        polygon2mask((60, 60), one[:, ::-1] - 0.5)
+        for one in (region.coordinates(), np.reshape(notes[0]["segmentation"][0], (-1, 2)))
+    ]
+    for found in (outer & ~hole, *whole):
+        assert (found != ring).mean() < 0.005
+
+
 def test_a_diagonal_line_of_one_pixel_has_one_outline_everywhere(tmp_path):
     roifile = pytest.importorskip("roifile")
     write_png(tmp_path / "line.png", np.eye(40, dtype=np.uint8))

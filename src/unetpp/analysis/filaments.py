@@ -40,6 +40,9 @@ class End:
 def follow(mask: np.ndarray) -> np.ndarray:
     """Number filaments: through a crossing each goes straight on, over a short gap it goes on too.
 
+    Filaments that cross at less than about 35 degrees share so long a stretch that one takes it, and the other's arms
+    stay apart.
+
     Args:
         mask: (H, W) bool.
 

@@ -13,7 +13,7 @@ CHORD = 2
 def lengths(numbers: np.ndarray, count: int) -> np.ndarray:
     """The length of each object: that of the longest path along its skeleton, and on to its border at both ends.
 
-    An object in parts, such as a filament with a gap, is as long as they are together.
+    An object in parts, such as a filament with a gap, is as long as they are together; a closed one as the way around.
 
     Args:
         numbers: (H, W) ints, 0 where there is no object, else 1 to count.
@@ -29,7 +29,9 @@ def lengths(numbers: np.ndarray, count: int) -> np.ndarray:
     mask = padded > 0
     flat, parted = padded.ravel(), mask.ravel()
     for step in half:
-        parted[:-step] &= (flat[step:] == 0) | (flat[step:] >= flat[:-step])
+        here, there = flat[:-step], flat[step:]
+        parted[:-step] &= (there == 0) | (there >= here)
+        parted[step:] &= (here == 0) | (here >= there)
     bone = np.flatnonzero(skeletonize(mask))
     if not len(bone):
         return np.zeros(count)
@@ -44,6 +46,10 @@ def lengths(numbers: np.ndarray, count: int) -> np.ndarray:
     depth = np.hypot(*np.moveaxis(nearest - ends, -1, 0))
     # The middle of a pixel at the border lies half a pixel inside.
     found = path_lengths(places, before, other) + depth.sum(0) - 1
+    # Where no pixel is an end, the path leads half around.
+    steps = np.diff(graph.indptr)
+    closed = np.bincount(part[steps < 2], minlength=len(far)) == 0
+    found = np.where(closed, 2 * (found - depth.sum(0) + 1), found)
     return np.bincount(flat[bone[far]], found, minlength=count + 1)[1:]
 
 

@@ -85,11 +85,12 @@ def measure(
         - top, left, bottom, right: the box that holds it, without its end.
         - perimeter: pixels, through the middles of its border pixels, by Benkrid and Crookes.
         - equivalent_diameter: of the disc of its area.
-        - eccentricity: of the ellipse of its second moments, 0 for a disc; orientation: of its longer axis against
-          the vertical, counter-clockwise, from -pi/2 to pi/2.
+        - eccentricity: of the ellipse of its second moments, pixels taken as squares, 0 for a disc; orientation: of its
+          longer axis against the vertical, counter-clockwise, from -pi/2 to pi/2.
         - solidity: its area by that of the convex hull of its pixels as squares.
-        - length: of the longest path along the skeleton, from border to border; width: area by length. The
-          length of an object that has no skeleton, for it is all border to others, is its equivalent diameter.
+        - length: of the longest path along the skeleton, from border to border, of a closed one around it; width: area
+          by length. The length of an object that has no skeleton, for it is all border to others, is its equivalent
+          diameter.
         - intensity_mean_C, intensity_min_C, intensity_max_C: of each channel C from 1.
         - probability: the mean.
         - touches_border: whether the image may cut it off.
@@ -238,7 +239,12 @@ def pixels_of(runs: Runs, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarra
 
 
 def count_objects(
-    table: Table, names: Sequence[str], size: tuple[int, int], *, pixel_size: float | None = None
+    table: Table,
+    names: Sequence[str],
+    size: tuple[int, int],
+    *,
+    pixel_size: float | None = None,
+    drop_border: bool = False,
 ) -> Table:
     """Count the objects of each class but the background, and say how densely they lie.
 
@@ -247,10 +253,11 @@ def count_objects(
         names: of the classes, by index.
         size: (height, width) of the image.
         pixel_size: micrometres a pixel's side.
+        drop_border: objects at the border were left out, so that nobody knows of what area the count is.
 
     Returns:
         columns of len(names) - 1 values: class, count, area (pixels), area_share (of the image), and per_megapixel, or
-        with `pixel_size` per_mm2.
+        with `pixel_size` per_mm2; NaN with `drop_border`. Objects that the border cuts count whole.
 
     Example:
         >>> table = {"class": np.array(["cell"] * 3), "area": np.full(3, 50)}
@@ -261,9 +268,10 @@ def count_objects(
     which = [table["class"] == name for name in names[1:]]
     counts = np.array([int(found.sum()) for found in which])
     areas = np.array([int(np.asarray(table["area"])[found].sum()) for found in which])
-    density = {"per_megapixel": counts / max(pixels, 1) * 1e6}
+    counted = np.where(drop_border, np.nan, counts / max(pixels, 1))
+    density = {"per_megapixel": counted * 1e6}
     if pixel_size is not None:
-        density = {"per_mm2": counts / (max(pixels, 1) * pixel_size**2) * 1e6}
+        density = {"per_mm2": counted / pixel_size**2 * 1e6}
     return {
         "class": np.asarray(names[1:], object),
         "count": counts,

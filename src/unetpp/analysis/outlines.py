@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
-from skimage.measure import find_contours
+from scipy.spatial.distance import cdist
+from skimage.measure import find_contours, points_in_poly
 
 from unetpp.analysis.overlay import colour_of
 from unetpp.data.images import atomic_path
@@ -26,18 +27,19 @@ class Outline:
         index: of its class.
         area: in pixels.
         box: left, top, width, height.
-        rings: of each of its parts, (n, 2) x and y, closed; 0 is the outer edge of the first pixel.
+        parts: of each of its parts the outer ring, then those of its holes: (n, 2) x and y, closed; 0 is the outer edge
+            of the first pixel.
     """
 
     number: int
     index: int
     area: int
     box: tuple[int, int, int, int]
-    rings: tuple[np.ndarray, ...]
+    parts: tuple[tuple[np.ndarray, ...], ...]
 
 
 def outlines(numbers: np.ndarray, classes: np.ndarray, *, top: int = 0, first: int = 0) -> Iterator[Outline]:
-    """The outlines of all objects, holes left out.
+    """The outlines of all objects.
 
     Args:
         numbers: (H, W) ints, 0 where there is no object.
@@ -49,16 +51,44 @@ def outlines(numbers: np.ndarray, classes: np.ndarray, *, top: int = 0, first: i
         if box is None:
             continue
         mask = numbers[box] == number
-        filled = ndimage.binary_fill_holes(mask)
         offset = (box[1].start + 0.5 - 1, box[0].start + 0.5 - 1 + top)
         # Halfway between pixels' middles, joined over corners as objects are; the padding closes what the box cuts.
-        rings = tuple(
+        rings = [
             ring[:, ::-1] + offset
-            for ring in find_contours(np.pad(filled, 1).astype(np.uint8), 0.5, fully_connected="high")
-        )
+            for ring in find_contours(np.pad(mask, 1).astype(np.uint8), 0.5, fully_connected="high")
+        ]
         height, width = mask.shape
         place = (box[1].start, box[0].start + top, width, height)
-        yield Outline(number + first, int(classes[number]), int(mask.sum()), place, rings)
+        yield Outline(number + first, int(classes[number]), int(mask.sum()), place, with_holes(rings))
+
+
+def with_holes(rings: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], ...]:
+    """Rings as parts, each an outer ring and those of its holes, which run the other way around."""
+    outer = [ring for ring in rings if turn(ring) > 0]
+    holes: list[list[np.ndarray]] = [[] for _ in outer]
+    for hole in (ring for ring in rings if turn(ring) < 0):
+        inside = [k for k, ring in enumerate(outer) if points_in_poly(hole[:1], ring).all()]
+        # Within several, the innermost has it.
+        owner = min(inside, key=lambda k: abs(turn(outer[k])))
+        holes[owner].append(hole)
+    return tuple((ring, *own) for ring, own in zip(outer, holes, strict=True))
+
+
+def turn(ring: np.ndarray) -> float:
+    """Twice the area of a closed ring, (n, 2); above 0 if it runs clockwise to the eye, y counting down."""
+    x, y = ring.T
+    return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))
+
+
+def in_one(part: Sequence[np.ndarray]) -> np.ndarray:
+    """A part as one ring, that goes to each hole and back the same way, for programs that know no holes."""
+    ring, *holes = (one[:-1] for one in part)
+    for hole in holes:
+        apart = cdist(ring, hole)
+        here, there = np.unravel_index(apart.argmin(), apart.shape)
+        around = np.roll(hole, -there, axis=0)
+        ring = np.concatenate([ring[: here + 1], around, around[:1], ring[here:]])
+    return ring
 
 
 def write_geojson(path: Path, found: Sequence[Outline], names: Sequence[str]) -> None:
@@ -68,7 +98,7 @@ def write_geojson(path: Path, found: Sequence[Outline], names: Sequence[str]) ->
             "type": "Feature",
             "geometry": {
                 "type": "MultiPolygon",
-                "coordinates": [[ring.round(2).tolist()] for ring in o.rings],
+                "coordinates": [[ring.round(2).tolist() for ring in part] for part in o.parts],
             },
             "properties": {
                 "objectType": "annotation",
@@ -91,9 +121,9 @@ def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> No
         ) from error
     rois = []
     for o in found:
-        for k, ring in enumerate(o.rings):
+        for k, part in enumerate(o.parts):
             roi = roifile.ImagejRoi.frompoints(
-                ring[:-1], name=f"{names[o.index]}-{o.number}" + (f".{k}" if k else "")
+                in_one(part), name=f"{names[o.index]}-{o.number}" + (f".{k}" if k else "")
             )
             roi.roitype = roifile.ROI_TYPE.POLYGON
             roi.stroke_color = bytes([255, *colour_of(o.index)])
@@ -137,7 +167,7 @@ class Coco:
                     "category_id": o.index,
                     "bbox": list(o.box),
                     "area": o.area,
-                    "segmentation": [ring[:-1].round(2).ravel().tolist() for ring in o.rings],
+                    "segmentation": [in_one(part).round(2).ravel().tolist() for part in o.parts],
                     "iscrowd": 0,
                 }
             )

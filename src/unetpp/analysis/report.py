@@ -14,7 +14,7 @@ from unetpp.analysis.figures import AT, between, figure
 from unetpp.analysis.overlay import colour_of
 from unetpp.analysis.pictures import MISTAKES, Pictures
 from unetpp.analysis.records import Record
-from unetpp.analysis.summary import summarize
+from unetpp.analysis.summary import FEWEST, summarize
 from unetpp.data.images import atomic_path
 
 # Images that can be looked at, those with the lowest scores; of more, only the figures are in the file.
@@ -34,6 +34,9 @@ class Report:
         pictures: of each image, in the same order.
         history: rows of history.csv; empty if it is not known how the model was trained.
         facts: (name, value) of the model, the data, and how to repeat this.
+        note: what must be known beside the scores; "" for nothing.
+        groups: of images that are drawn together for intervals, as `summarize` takes them.
+        group_by: what makes them.
     """
 
     title: str
@@ -42,6 +45,9 @@ class Report:
     pictures: Sequence[Pictures]
     history: Sequence[Mapping[str, str]]
     facts: Sequence[tuple[str, str]]
+    note: str = ""
+    groups: Sequence[int] | None = None
+    group_by: str = ""
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -62,7 +68,7 @@ def to_html(report: Report) -> str:
     """The page."""
     import jinja2
 
-    result = summarize(report.records, report.classes)
+    result = summarize(report.records, report.classes, groups=report.groups)
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -79,6 +85,7 @@ def to_html(report: Report) -> str:
         sentences=sentences(result),
         confusion=shares(np.asarray(result["confusion"])),
         at=AT,
+        fewest=FEWEST,
         charts=draw_charts(report, result),
         chosen=chosen(order),
         unsure=unsure,

@@ -76,7 +76,9 @@ def survey(
             done(subject)
             continue
         tables.append({"image": repeated(subject.name, len(seen.table["id"])), **seen.table})
-        tally = count_objects(seen.table, names, seen.size, pixel_size=rules.pixel_size)
+        tally = count_objects(
+            seen.table, names, seen.size, pixel_size=rules.pixel_size, drop_border=rules.drop_border
+        )
         counts.append({"image": repeated(subject.name, len(names) - 1), **tally})
         coco.add(subject.file, seen.size, seen.outlines)
         done(subject)

@@ -12,7 +12,7 @@ from unetpp import __version__
 from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.rules import Rules
 from unetpp.app.progress import counting, duration
-from unetpp.app.run import console, errors, open_models, samples_for
+from unetpp.app.run import console, errors, learnt, open_models, samples_for
 from unetpp.errors import OutputError, SettingError
 
 
@@ -37,16 +37,18 @@ def run_evaluation(
     if against:
         check_comparable(model, against)
     samples = samples_for(model, data, places)
-    options = {"engine": engine or {}, "rules": Rules(**rules or {}), **checked(truth or {})}
+    truth = checked(truth or {})
+    groups = groups_of(samples, truth.pop("group_by", ""))
+    options = {"engine": engine or {}, "rules": Rules(**rules or {}), **truth}
 
     def records(path: Path):
         bundle, found = look_at(path, samples, **options)
         return bundle.classes, [record for _, record in found]
 
     classes, found = records(model)
-    result = summarize(found, classes)
+    result = summarize(found, classes, groups=groups)
     if against:
-        result["against"] = compare(records(against)[1], found, classes)
+        result["against"] = compare(records(against)[1], found, classes, groups=groups)
     # First, for what reads what is printed may have ended.
     if output:
         with atomic_path(output) as path:
@@ -87,18 +89,30 @@ def run_report(
     output = output or (run if run.is_dir() else Path()) / "report.html"
     refuse_existing(output, overwrite=overwrite)
     check_installed()
-    samples = samples_for(run, data, places) if data else held_out(run)
+    truth = checked(truth)
+    group_by = truth.pop("group_by", "")
+    if data:
+        samples = samples_for(run, data, places)
+        note = learnt(run, samples)
+    else:
+        samples, kept = held_out(run)
+        group_by = group_by or kept
+        note = "these images have chosen the model's best epoch: new ones may score lower"
+    groups = groups_of(samples, group_by)
 
     def draw(found):
         return draw_pictures(found.sample.stem, found.image, found.truth, found.labels)
 
-    options = {"engine": engine, "rules": Rules(**rules), **checked(truth)}
+    options = {"engine": engine, "rules": Rules(**rules), **truth}
     bundle, found = look_at(run, samples, draw, **options)
     pictures, records = zip(*found, strict=True)
     title = f"{run.resolve().name} on {data or 'its validation images'}"
     facts = [*facts_of(bundle), *facts_of_this(samples)]
     with errors.status("writing the report ..."):
-        write_report(output, Report(title, bundle.classes, records, pictures, read_history(run), facts))
+        page = Report(
+            title, bundle.classes, records, pictures, read_history(run), facts, note, groups, group_by
+        )
+        write_report(output, page)
     console.print(f"written: {output}", highlight=False, soft_wrap=True)
 
 
@@ -154,15 +168,22 @@ def refuse_existing(output: Path | None, *, overwrite: bool) -> None:
 
 
 def checked(truth: dict) -> dict:
-    """The options about truth, if they can be meant."""
+    """A copy of the options about truth, if they can be meant."""
     tolerance = truth.get("tolerance", TOLERANCE)
     if not tolerance >= 0:
         raise SettingError(f"--tolerance cannot be {tolerance:g}", mend="give pixels from 0 on")
-    return truth
+    return dict(truth)
+
+
+def groups_of(samples, group_by: str) -> list[int] | None:
+    """A number for each sample, alike for those that are drawn together; None if each is drawn by itself."""
+    from unetpp.data.groups import find_groups
+
+    return find_groups(samples, group_by) if group_by else None
 
 
 def held_out(run: Path):
-    """The validation images of a run.
+    """The validation images of a run, and what kept groups of images on one side.
 
     Raises:
         SettingError: if it is not known which they are.
@@ -170,7 +191,8 @@ def held_out(run: Path):
     from unetpp.training.planfile import load_plan
 
     try:
-        return load_plan(run).validation
+        plan = load_plan(run)
+        return plan.validation, plan.options.group_by
     except SettingError as error:
         what = "it is not known which images this model was validated on"
         raise SettingError(what, where=run, mend="name DATA too: unetpp report RUN DATA") from error

@@ -127,8 +127,13 @@ def truth_options(command):
         click.option(
             "--tolerance", type=float, default=2.0, show_default=True, help="Of boundaries, in pixels."
         ),
+        click.option(
+            "--group-by",
+            default="",
+            help="Regular expression, or FILE.csv:COLUMN: images that are alike, which intervals draw together.",
+        ),
     ]
-    return gather(command, "truth", ("instances", "tolerance"), options)
+    return gather(command, "truth", ("instances", "tolerance", "group_by"), options)
 
 
 def object_options(command):

@@ -124,7 +124,23 @@ def samples_for(model: Path, data: Path, places: dict):
     from unetpp.data.dataset import check_class_names, find_samples
 
     check_class_names(data, read_bundle(model).classes)
-    return find_samples(data, **places)
+    samples = find_samples(data, **places)
+    if note := learnt(model, samples):
+        errors.print(note, highlight=False, soft_wrap=True)
+    return samples
+
+
+def learnt(model: Path, samples) -> str:
+    """A sentence about those samples that a model was trained on, as far as its run's folder tells; "" without any."""
+    from unetpp.training.start import trained_on
+
+    known = trained_on(str(model))
+    count = sum(sample.image.resolve() in known for sample in samples)
+    return (
+        f"{count} of {len(samples)} images are those it was trained on: new ones will score lower"
+        if count
+        else ""
+    )
 
 
 def run_quantization(model: Path, data: Path, *, places) -> None:

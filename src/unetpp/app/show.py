@@ -44,8 +44,7 @@ def table(scores: dict) -> Table:
     more = scores["figures"]
     for name, row in scores["classes"].items():
         iou, *others = (figure(row[key]) for key in FIGURES)
-        distance = more["hausdorff95"][name]
-        boundary = figure(more["boundary_f1"][name]), "–" if distance is None else f"{distance:.1f}"
+        boundary = figure(more["boundary_f1"].get(name)), figure(more["hausdorff95"].get(name), 1)
         result.add_row(Text(name), iou, between(scores["intervals"]["iou"][name]), *others, *boundary)
     return result
 
@@ -86,7 +85,7 @@ def closing(scores: dict) -> str:
 
 def differences(found: dict, model: Path, against: Path) -> Table:
     """`compare` as a table: what one model gains over another."""
-    result = plain_table("an interval without 0 is a difference that other images would show too")
+    result = plain_table("without a difference, an interval leaves out 0 in one of 20 rows")
     result.add_column(f"{model} over {against}")
     right(result, "difference")
     result.add_column("95 %")
