@@ -1,8 +1,10 @@
 """unetpp report: a page of a run, and how it refuses."""
 
+import json
 import re
 import shutil
 
+import pytest
 from commands import refuses, run
 
 
@@ -16,6 +18,31 @@ def test_a_run_s_report_is_on_the_images_it_was_validated_on(trained, tmp_path, 
     assert re.search(r"\d+ of \d+ blood_cell", page)
     refuses(capsys, "report", folder, saying="--overwrite")
     assert run("report", folder, "--overwrite") == 0
+
+
+@pytest.mark.parametrize(
+    ("group_by", "table", "told"),
+    [
+        ("", False, "images, each taken by itself"),
+        (".", False, "groups of images, ."),
+        ("slides.csv:slide", True, "groups of images, slides.csv:slide"),
+        # The table may be gone by then.
+        ("slides.csv:slide", False, "images, each taken by itself"),
+    ],
+)
+def test_a_run_s_report_draws_together_what_training_kept_together(
+    group_by, table, told, trained, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    plan = json.loads((folder / "plan.json").read_text())
+    plan["options"]["group_by"] = group_by
+    (folder / "plan.json").write_text(json.dumps(plan))
+    monkeypatch.chdir(tmp_path)
+    if table:
+        stems = [sample["stem"] for sample in json.loads((folder / "split.json").read_text())["validation"]]
+        (tmp_path / "slides.csv").write_text("".join(["image,slide\n", *(f"{stem},1\n" for stem in stems)]))
+    assert run("report", folder) == 0
+    assert told in " ".join((folder / "report.html").read_text().split())
 
 
 def test_a_model_s_report_is_on_given_data(trained, data, tmp_path, capsys):

@@ -116,8 +116,8 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     """Take round objects apart where they touch.
 
     The smoothed distance to the background is high in the middle of each object and low at the neck between two. Basins
-    of its watershed are joined again unless the neck is narrower than `NECK` of the narrower object. A thin ring, which is
-    all necks, comes apart.
+    of its watershed are joined again unless the neck is narrower than `NECK` of the narrower object. A thin ring,
+    which is all necks, comes apart.
 
     Args:
         mask: (H, W) bool.

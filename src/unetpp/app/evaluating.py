@@ -183,7 +183,7 @@ def groups_of(samples, group_by: str) -> list[int] | None:
 
 
 def held_out(run: Path):
-    """The validation images of a run, and what kept groups of images on one side.
+    """The validation images of a run, and what kept groups of images on one side, unless that was a table now gone.
 
     Raises:
         SettingError: if it is not known which they are.
@@ -192,7 +192,8 @@ def held_out(run: Path):
 
     try:
         plan = load_plan(run)
-        return plan.validation, plan.options.group_by
+        group_by, table = plan.options.group_by, plan.options.group_by.rpartition(":")[0]
+        return plan.validation, "" if table.endswith(".csv") and not Path(table).is_file() else group_by
     except SettingError as error:
         what = "it is not known which images this model was validated on"
         raise SettingError(what, where=run, mend="name DATA too: unetpp report RUN DATA") from error
