@@ -156,7 +156,9 @@ def read_bundle(path: Path | str) -> Bundle:
     known = {f.name for f in fields(Bundle)}
     values = {name: value for name, value in content.items() if name in known and value is not None}
     scale = values["normalization"]
-    normalization = Normalization(tuple(scale["mean"]), tuple(scale["std"]), bool(scale["per_image"]))
+    normalization = Normalization(
+        tuple(scale["mean"]), tuple(scale["std"]), bool(scale["per_image"]), scale.get("bits")
+    )
     return Bundle(
         **{
             **values,
@@ -283,7 +285,8 @@ CHECKS = {
     ),
     "normalization": lambda value: (
         isinstance(value, dict)
-        and set(value) == {"mean", "std", "per_image"}
+        and {"mean", "std", "per_image"} <= set(value) <= {"mean", "std", "per_image", "bits"}
+        and value.get("bits") in (None, 8, 16, 32)
         and _numbers(value["mean"])
         and _numbers(value["std"], positive=True)
         and len(value["mean"]) == len(value["std"])

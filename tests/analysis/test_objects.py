@@ -115,6 +115,13 @@ def test_a_ring_is_as_long_as_the_way_around_it(radius, width):
     assert length == pytest.approx(2 * np.pi * radius, rel=0.03)
 
 
+def test_a_rod_with_holes_is_as_long_as_one_without():
+    rod = np.zeros((15, 150), int)
+    rod[5:10, 10:140] = 1
+    rod[7, 14] = rod[7, 135] = 0
+    assert measure(rod, np.array([0, 1]), NAMES)["length"] == pytest.approx([130], rel=0.04)
+
+
 def test_an_object_without_a_skeleton_has_its_equivalent_diameter_as_length():
     numbers = np.array([[1, 1, 1], [2, 1, 1]])
     found = measure(numbers, np.array([0, 1, 1]), NAMES)

@@ -87,7 +87,6 @@ def spoilt(labelled, what):
         ("many values", [], ["some.tif", "9599 is no class", "numbers of objects", "--classes"]),
         ("instances", [], ["some.png", "32 is no class", "numbers of objects", "--classes"]),
         ("0 and 255", [], ["some.png", "255 is no class", "--classes background,NAME"]),
-        ("colours", [], "colour picture"),
         ("", ["--split", "whale"], ["no class whale", "class_1, class_2"]),
         ("", ["--split", "class_1", "--thin", "class_1"], "round"),
         ("", ["--pixel-size", "0"], "--pixel-size cannot be 0"),
@@ -117,6 +116,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(what, options, saying, l
         ("fractions", ["--classes", CLASSES], ["some.tif", "fractions"]),
         ("many values", ["--classes", CLASSES], ["some.tif", "not among the classes 0 to 2"]),
         ("", ["--classes", "background,cell"], "values 2"),
+        ("colours", [], "colour picture"),
     ],
 )
 def test_what_cannot_be_measured_is_named_and_the_rest_is_measured(what, options, saying, labelled, capsys):

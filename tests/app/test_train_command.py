@@ -78,6 +78,10 @@ def test_folds_do_not_mix_with_a_run(trained, data, tmp_path, capsys):
     )
     assert run("train", data, "--out", copy, *FAST, "--folds", 2, "--overwrite") == 0
     assert {path.name for path in copy.iterdir()} == {"fold_1", "fold_2"}
+    (copy / "fold_3").mkdir()
+    (copy / "fold_3" / "plan.json").write_text("{}")
+    assert run("train", data, "--out", copy, *FAST, "--folds", 2, "--overwrite") == 0
+    assert not list((copy / "fold_3").iterdir())
 
 
 def test_a_plan_says_why_and_is_followed_when_edited(data, tmp_path, capsys):

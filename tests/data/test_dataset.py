@@ -10,6 +10,7 @@ from PIL import Image
 
 from unetpp.data.dataset import (
     Sample,
+    check_class_names,
     count_pixels,
     data_channels,
     find_samples,
@@ -250,17 +251,32 @@ def test_neither_side_is_ever_empty(share):
     assert len(train) == len(held) == 1
 
 
-@given(known=st.lists(st.booleans(), min_size=3, max_size=40), share=st.floats(0.05, 0.9))
-def test_what_was_trained_on_before_is_not_held_out(known, share):
-    samples = [Sample(f"{k:03}", Path("i"), Path("m")) for k in range(len(known))]
-    counts = np.ones((len(known), 2), int)
-    if all(known):
+@given(
+    former=st.lists(st.sampled_from([None, True, False]), min_size=3, max_size=60), share=st.floats(0.05, 0.9)
+)
+def test_what_was_trained_on_or_held_out_before_stays_so_and_the_share_is_one_of_the_new(former, share):
+    samples = [Sample(f"{k:03}", Path("i"), Path("m")) for k in range(len(former))]
+    counts = np.ones((len(former), 2), int)
+    if set(former) == {False}:
         with pytest.raises(DatasetError, match="trained on already"):
-            split(samples, counts, validation=share, keep=known)
+            split(samples, counts, validation=share, former=former)
         return
-    _, held = split(samples, counts, validation=share, keep=known)
+    _, held = split(samples, counts, validation=share, former=former)
+    sides = [former[samples.index(sample)] for sample in held]
     assert held
-    assert not any(known[samples.index(sample)] for sample in held)
+    assert False not in sides
+    # One at least is trained on.
+    assert sides.count(True) == former.count(True) - (set(former) == {True})
+    if True in former and False in former:
+        assert sides.count(None) == pytest.approx(share * former.count(None), abs=1)
+
+
+def test_a_split_of_the_same_images_is_the_same_again():
+    samples = [Sample(f"{k:03}", Path("i"), Path("m")) for k in range(100)]
+    counts = np.ones((100, 2), int)
+    train, held = split(samples, counts)
+    former = [sample in held for sample in samples]
+    assert split(samples, counts, former=former, seed=5, validation=0.3) == (train, held)
 
 
 def test_one_image_alone_is_refused():
@@ -358,6 +374,26 @@ def test_objects_are_measured_as_squares(tmp_path):
         [Sample("a", tmp_path, tmp_path / "m.png"), Sample("b", tmp_path, tmp_path / "empty.png")], 3
     )
     assert found == [pytest.approx(np.sqrt(360)), 0.0]
+
+
+@pytest.mark.parametrize(
+    ("names", "fits"),
+    [
+        (None, True),
+        ("soil,cell", True),
+        ("Boden,Zelle", True),
+        ("cell,soil", False),
+        ("soil,cell,rod", False),
+    ],
+)
+def test_class_names_are_held_against_a_model_s(names, fits, tmp_path):
+    if names:
+        (tmp_path / "classes.txt").write_text(names.replace(",", "\n"))
+    if fits:
+        check_class_names(tmp_path, ("soil", "cell"))
+    else:
+        with pytest.raises(DatasetError, match="the model's soil, cell"):
+            check_class_names(tmp_path, ("soil", "cell"))
 
 
 def test_class_names_are_read_as_editors_write_them(tmp_path):

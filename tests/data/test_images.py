@@ -68,6 +68,23 @@ def test_sixteen_bit_colours_stay_sixteen_bit(shape, kept, tmp_path):
     assert image_size(tmp_path / "a.png") == (7, 9)
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_sixteen_bit_colours_are_turned_as_eight_bit_are(orientation, tmp_path):
+    pixels = random_pixels((6, 4, 3))
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    (tmp_path / "b.png").write_bytes(imagecodecs.png_encode(pixels.astype(np.uint16) * np.uint16(257)))
+    # The chunk that says how it is turned, put where the deep picture's end was.
+    shallow, deep = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
+    chunk = shallow[shallow.index(b"eXIf") - 4 :]
+    chunk = chunk[: 12 + int.from_bytes(chunk[:4], "big")]
+    (tmp_path / "b.png").write_bytes(deep[:33] + chunk + deep[33:])
+    found = read_image(tmp_path / "b.png")
+    assert found.shape[:2] == image_size(tmp_path / "b.png")
+    np.testing.assert_array_equal(found // 257, read_image(tmp_path / "a.png"))
+
+
 def test_a_mask_of_sixteen_bit_greys_with_opacity_keeps_its_values(tmp_path):
     values = np.arange(6, dtype=np.uint16).reshape(2, 3) % 3
     pixels = np.stack([values, np.full_like(values, 65535)], -1)

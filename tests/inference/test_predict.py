@@ -56,8 +56,8 @@ DIM = np.linspace(50, 225, 64, dtype=np.uint16).reshape(8, 8, 1)
 @pytest.mark.parametrize(
     ("image", "normalization", "saying"),
     [
-        (DIM, Normalization((0.2,), (0.25,), per_image=True), "16-bit values is 225"),
-        (DIM, Normalization((0.2,), (0.1,)), "16-bit values is 225"),
+        (DIM, Normalization((0.2,), (0.25,), per_image=True, bits=8), "16-bit values is 225"),
+        (DIM, Normalization((0.2,), (0.1,), bits=8), "16-bit values is 225"),
         (DIM.astype(np.float32), Normalization((0.2,), (0.1,)), "50 to 225, are not of the model's kind"),
         (DIM.astype(np.int32), Normalization((0.2,), (0.1,)), "50 to 225"),
     ],
@@ -73,9 +73,14 @@ def test_numbers_of_another_kind_than_the_model_s_are_refused(image, normalizati
 @pytest.mark.parametrize(
     ("image", "normalization"),
     [
-        (DIM, Normalization((0.002,), (0.001,))),
-        (DIM * np.uint16(200), Normalization((0.2,), (0.1,))),
-        (np.zeros((8, 8, 1), np.uint8), Normalization((0.5,), (0.01,))),
+        (DIM, Normalization((0.002,), (0.001,), bits=16)),
+        # A blank image among those that the model has learnt from, or of a model that does not say from what.
+        (DIM, Normalization((0.2,), (0.1,), bits=16)),
+        (DIM, Normalization((0.2,), (0.1,))),
+        (DIM * np.uint16(200), Normalization((0.2,), (0.1,), bits=8)),
+        # Of 12 bits, normalised by itself.
+        (DIM * np.uint16(16), Normalization((0.01,), (0.2,), per_image=True, bits=8)),
+        (np.zeros((8, 8, 1), np.uint8), Normalization((0.5,), (0.01,), bits=8)),
         (DIM.astype(np.float32), Normalization((0.2,), (0.1,), per_image=True)),
         (DIM.astype(np.float32), Normalization((150.0,), (70.0,))),
         (DIM.astype(np.float32) / 255, Normalization((0.2,), (0.1,))),
@@ -83,6 +88,19 @@ def test_numbers_of_another_kind_than_the_model_s_are_refused(image, normalizati
 )
 def test_dark_images_and_the_model_s_own_kind_of_numbers_are_taken(image, normalization):
     assert np.isfinite(Predictor(pointwise, normalization, multiple=8)(image)).all()
+
+
+@pytest.mark.parametrize("per_image", [True, False])
+def test_a_dark_or_even_region_of_an_image_is_taken(per_image):
+    model = Normalization((0.2,), (0.1,), per_image, bits=8)
+    sample = np.stack([DIM, DIM * np.uint16(200)])
+    regions = Predictor(pointwise, model, multiple=8).for_regions((16, 8), sample)
+    assert np.isfinite(regions(DIM)).all()
+    if per_image:
+        flat = np.full((64, 8, 8, 1), 0.005, np.float32)
+        flat[0, :4] = 0.01
+        regions = Predictor(pointwise, model, multiple=8).for_regions((64, 64), flat)
+        assert np.isfinite(regions(np.full((8, 8, 1), 0.35, np.float32))).all()
 
 
 def test_regions_are_normalised_as_the_whole_image_is_at_working_size():

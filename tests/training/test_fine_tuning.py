@@ -114,12 +114,18 @@ def test_what_the_model_to_start_from_decides_cannot_be_given_otherwise(name, va
 def test_what_the_model_to_start_from_was_trained_on_is_not_held_out(samples, tmp_path):
     model_of(tmp_path / "first" / "model")
     first = planned(samples[:4], tmp_path / "first")
-    learnt = {sample.stem for sample in first.train}
+    learnt, held = ({sample.stem for sample in side} for side in (first.train, first.validation))
     start = str(tmp_path / "first")
     for seed in range(4):
         again = make_plan(samples, Options(start=start, seed=seed), CLASSES)
+        assert held <= {sample.stem for sample in again.validation}
         assert not learnt & {sample.stem for sample in again.validation}
         assert f"none of the {len(learnt)} held out" in again.reasons["images"]
+    # Nor is it by a run that starts from one that started from it.
+    model_of(tmp_path / "second" / "model")
+    planned(samples[4:], tmp_path / "second", start=start, filters=(4, 8))
+    third = make_plan(samples, Options(start=str(tmp_path / "second")), CLASSES)
+    assert not learnt & {sample.stem for sample in third.validation}
     with pytest.raises(DatasetError, match=f"would hold out {len(learnt)} images"):
         make_plan(samples, Options(start=start, folds=2), CLASSES)
     # A copy elsewhere knows nothing of it.
@@ -128,6 +134,9 @@ def test_what_the_model_to_start_from_was_trained_on_is_not_held_out(samples, tm
     (tmp_path / "first" / "split.json").write_text("{")
     with pytest.raises(SettingError, match="cannot be read"):
         make_plan(samples, Options(start=start), CLASSES)
+    # Beside a model that is in no run it is somebody else's.
+    (tmp_path / "first" / "plan.json").unlink()
+    assert make_plan(samples, Options(start=start), CLASSES)
 
 
 def test_a_model_that_is_cut_off_is_no_start(samples, tmp_path):

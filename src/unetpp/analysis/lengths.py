@@ -46,9 +46,9 @@ def lengths(numbers: np.ndarray, count: int) -> np.ndarray:
     depth = np.hypot(*np.moveaxis(nearest - ends, -1, 0))
     # The middle of a pixel at the border lies half a pixel inside.
     found = path_lengths(places, before, other) + depth.sum(0) - 1
-    # Where no pixel is an end, the path leads half around.
+    # Where every pixel has two neighbours, the path leads half around.
     steps = np.diff(graph.indptr)
-    closed = np.bincount(part[steps < 2], minlength=len(far)) == 0
+    closed = np.bincount(part[steps != 2], minlength=len(far)) == 0
     found = np.where(closed, 2 * (found - depth.sum(0) + 1), found)
     return np.bincount(flat[bone[far]], found, minlength=count + 1)[1:]
 

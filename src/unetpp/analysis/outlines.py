@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial.distance import cdist
+from scipy.spatial import cKDTree
 from skimage.measure import find_contours, points_in_poly
 
 from unetpp.analysis.overlay import colour_of
@@ -83,12 +84,16 @@ def turn(ring: np.ndarray) -> float:
 def in_one(part: Sequence[np.ndarray]) -> np.ndarray:
     """A part as one ring, that goes to each hole and back the same way, for programs that know no holes."""
     ring, *holes = (one[:-1] for one in part)
+    tree, ways = cKDTree(ring), []
     for hole in holes:
-        apart = cdist(ring, hole)
-        here, there = np.unravel_index(apart.argmin(), apart.shape)
-        around = np.roll(hole, -there, axis=0)
-        ring = np.concatenate([ring[: here + 1], around, around[:1], ring[here:]])
-    return ring
+        apart, nearest = tree.query(hole)
+        there = int(apart.argmin())
+        ways.append((int(nearest[there]), np.roll(hole, -there, axis=0)))
+    pieces, done = [], 0
+    for here, around in sorted(ways, key=itemgetter(0)):
+        pieces += [ring[done : here + 1], around, around[:1]]
+        done = here
+    return np.concatenate([*pieces, ring[done:]])
 
 
 def write_geojson(path: Path, found: Sequence[Outline], names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unetpp.app.progress import counting
 from unetpp.app.run import console, errors, show_failures
-from unetpp.errors import DatasetError, InstallError, OutputError, SettingError
+from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, OutputError, SettingError
 
 
 def measure_labels(
@@ -129,8 +129,12 @@ def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:
 
     highest = 0
     for path in paths:
-        with open_numbers(path) as numbers:
-            values = count_labels(numbers)
+        try:
+            with open_numbers(path) as numbers:
+                values = count_labels(numbers)
+        except (ImageError, MaskError):
+            # Whoever measures it says so.
+            continue
         highest = max(highest, *values)
         if highest >= MOST_CLASSES:
             what = f"a label of {highest} is no class"

@@ -132,10 +132,13 @@ def samples_for(model: Path, data: Path, places: dict):
 
 def learnt(model: Path, samples) -> str:
     """A sentence about those samples that a model was trained on, as far as its run's folder tells; "" without any."""
-    from unetpp.training.start import trained_on
+    from unetpp.training.start import former_sides
 
-    known = trained_on(str(model))
-    count = sum(sample.image.resolve() in known for sample in samples)
+    try:
+        known = former_sides(str(model))
+    except SettingError:
+        known = {}
+    count = [known.get(sample.image.resolve()) for sample in samples].count(False)
     return (
         f"{count} of {len(samples)} images are those it was trained on: new ones will score lower"
         if count

@@ -78,9 +78,8 @@ def closing(scores: dict) -> str:
     """How far probabilities can be trusted, in a line."""
     error = scores["figures"]["overall_calibration_error"]
     low_high = between(scores["intervals"]["overall_calibration_error"])
-    return (
-        f"expected calibration error {figure(error)} ({low_high}): how far probabilities are off, on average"
-    )
+    spread = f" ({low_high})" if low_high else ""
+    return f"expected calibration error {figure(error)}{spread}: how far probabilities are off, on average"
 
 
 def differences(found: dict, model: Path, against: Path) -> Table:

@@ -260,7 +260,7 @@ def new_plan(order: Order):
         raise OutputError(
             "the folder is not empty", where=run, mend="give --resume, --overwrite or another --out"
         )
-    former = [path for folder in (run, *order.former) for path in files_of(folder)]
+    former = [path for folder in dict.fromkeys((run, *order.former)) for path in files_of(folder)]
     plan = decide(order)
     # What would end the run at once shall replace none.
     import_training(several=plan.options.devices > 1).check(plan, order.trackers)

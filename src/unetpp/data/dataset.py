@@ -1,7 +1,7 @@
 """Images and their masks: pair, count, measure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -124,11 +124,14 @@ def read_class_names(data: Path | str) -> tuple[str, ...] | None:
 
 
 def check_class_names(data: Path | str, classes: Sequence[str]) -> None:
-    """Raise `DatasetError` if DATA/classes.txt names other classes than those of a model."""
+    """Raise `DatasetError` if DATA/classes.txt has more or fewer classes than a model, or the same in another order.
+
+    Other names may mean the same.
+    """
     names = read_class_names(data)
-    if names not in (None, tuple(classes)):
+    if names and names != tuple(classes) and (len(names) != len(classes) or set(names) == set(classes)):
         raise DatasetError(
-            f"these are {', '.join(names or ())}, the model's {', '.join(classes)}",
+            f"these are {', '.join(names)}, the model's {', '.join(classes)}",
             where=Path(data) / CLASS_FILE,
             mend="number the masks as the model does, or take the file away",
         )
@@ -202,11 +205,12 @@ def measure_normalization(
     """Mean and standard deviation of each channel over all pixels: see `from_moments`."""
 
     def moments(sample):
-        pixels = as_float(to_channels(read_image(sample.image), channels)).astype(np.float64)
-        return pixels.mean((0, 1)), (pixels**2).mean((0, 1))
+        image = read_image(sample.image)
+        pixels = as_float(to_channels(image, channels)).astype(np.float64)
+        return pixels.mean((0, 1)), (pixels**2).mean((0, 1)), 8 * image.itemsize
 
-    means, squares = zip(*parallel(moments, samples), strict=True)
-    return from_moments(means, squares, per_image)
+    means, squares, bits = zip(*parallel(moments, samples), strict=True)
+    return replace(from_moments(means, squares, per_image), bits=max(bits))
 
 
 def object_sides(samples: Sequence[Sample], num_classes: int) -> list[float]:

@@ -107,7 +107,7 @@ def split(
     validation: float = 0.15,
     seed: int = 0,
     groups: Sequence[int] | None = None,
-    keep: Sequence[bool] | None = None,
+    former: Sequence[bool | None] | None = None,
 ) -> tuple[list[Sample], list[Sample]]:
     """Split into training and validation: groups stay whole, and both sides show the classes alike.
 
@@ -119,7 +119,8 @@ def split(
         validation: the share of the samples to hold out.
         seed: of the shuffle.
         groups: samples with the same number stay together; None: each on its own.
-        keep: which samples are trained on in any case; None: none.
+        former: whether each sample is held out, as it was before: True if it was, False if it was trained on, None if
+            it is new. So it stays, and the share is one of the new samples. None: all are new.
 
     Raises:
         DatasetError: if there are fewer than two groups, or none that may be held out.
@@ -133,25 +134,35 @@ def split(
     # Groups to train on that show each class.
     left = shown.sum(0)
 
-    def free(k: int) -> bool:
-        return not (keep and any(keep[member] for member in ordered[k])) and left[shown[k]].min() > 1
+    def may(k: int) -> bool:
+        return left[shown[k]].min() > 1
 
-    may = [k for k in range(len(ordered)) if free(k)]
-    if not may:
+    # Of each group: what was trained on stays, what was held out stays so too, and the rest is new.
+    sides = [{former[member] for member in group} if former else {None} for group in ordered]
+    new = [k for k, side in enumerate(sides) if side == {None}]
+    possible = [k for k, side in enumerate(sides) if False not in side and may(k)]
+    if not possible:
         raise DatasetError(
             "no image can be held out: each alone shows a class, or has been trained on already",
             mend="give more images",
         )
-    # Every n-th one is held out.
-    held: set[int] = set()
-    seen = 0
-    for k, group in enumerate(ordered):
-        seen += len(group)
-        if len(held) + len(group) / 2 <= validation * seen and free(k):
-            held.update(group)
+    chosen: list[int] = []
+    for k, side in enumerate(sides):
+        if True in side and k in possible and may(k):
+            chosen.append(k)
             left -= shown[k]
-    smallest = min((ordered[k] for k in may), key=len)
-    held = held or set(smallest)
+    # Of the new ones every n-th is held out.
+    count = seen = 0
+    for k in new:
+        size = len(ordered[k])
+        seen += size
+        if count + size / 2 <= validation * seen and may(k):
+            chosen.append(k)
+            count += size
+            left -= shown[k]
+    if not chosen:
+        chosen = [min(possible, key=lambda k: len(ordered[k]))]
+    held = {member for k in chosen for member in ordered[k]}
     train = [sample for k, sample in enumerate(samples) if k not in held]
     return sorted(train, key=_stem), sorted((samples[k] for k in held), key=_stem)
 

@@ -285,7 +285,7 @@ def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
         if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
             raise stack_error(picture.n_frames, path)
         if is_deep(path):
-            return read_deep(path)
+            return read_deep(path, picture.info.get("exif"))
         picture.load()
         picture = ImageOps.exif_transpose(picture)
         if picture.mode == "P" and as_shown:
@@ -319,12 +319,18 @@ def is_deep(path: Path) -> bool:
     return head.startswith(b"\x89PNG") and head[24:] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 
 
-def read_deep(path: Path) -> np.ndarray:
-    """The pixels of such a PNG without opacity: (H, W, 1 or 3) uint16."""
+def read_deep(path: Path, exif: bytes | None) -> np.ndarray:
+    """The pixels of such a PNG, turned as its EXIF says, without opacity: (H, W, 1 or 3) uint16."""
     import imagecodecs
+    from PIL import Image, ImageOps
 
     pixels = imagecodecs.png_decode(path.read_bytes())
-    return pixels[..., : pixels.shape[-1] - 1 if pixels.shape[-1] in (2, 4) else None]
+    planes = []
+    for index in range(pixels.shape[-1] - (pixels.shape[-1] in (2, 4))):
+        plane = Image.fromarray(np.ascontiguousarray(pixels[..., index]))
+        plane.info["exif"] = exif or b""
+        planes.append(np.asarray(ImageOps.exif_transpose(plane)))
+    return np.stack(planes, -1)
 
 
 def open_picture(path: Path):

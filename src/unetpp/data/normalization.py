@@ -18,6 +18,7 @@ class Normalization:
         std: of each channel, likewise.
         per_image: take each image's own mean and deviation instead, the latter at least `FLOOR` * std. For
             images that differ from one another more than within, such as bright stains and dark fluorescence.
+        bits: of the training images' values, 32 of real numbers; of several kinds the most. None: not known.
 
     Example:
         >>> Normalization((0.5,), (0.25,))(np.ones((1, 1, 1), np.float32)).tolist()
@@ -27,6 +28,7 @@ class Normalization:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     per_image: bool = False
+    bits: int | None = None
 
     def of(self, pixels: np.ndarray) -> "Normalization":
         """The normalisation of one image: (..., channels) in the scale of `as_float`, all of it or a sample."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from unetpp.bundle import GRAPH, INT8, Bundle, check_level, find_bundle, load_model, read_bundle, verified
 from unetpp.data.images import as_float, to_channels
-from unetpp.data.normalization import Normalization
+from unetpp.data.normalization import FLOOR, Normalization
 from unetpp.data.resample import Scaling, resize_image
 from unetpp.data.symmetry import SYMMETRIES, turn, turn_back
 from unetpp.errors import ImageError, SettingError
@@ -20,8 +20,8 @@ from unetpp.inference.tiles import round_up, tiles
 # A tile's side, and how wide a network's first level may be for it to take about 1.5 GB at most.
 TILES = {1024: 16, 768: 32, 512: sys.maxsize}
 ENGINES = ("auto", "openvino", "keras")
-# The share of 16 bits that a camera of 12 fills, and how many deviations from the mean no image's own mean lies.
-DARK, FAR = 1 / 16, 20
+# What a camera of 12 bits does not reach, and how many deviations from the mean no image's own mean lies.
+TWELVE, FAR = 2**12, 20
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Predictor:
         multiple: what the network's height and width must be a multiple of.
         tile: pixels of a tile's side at most; a multiple of `multiple`.
         overlap: pixels that neighbouring tiles share at least.
+        checked: whether what is predicted are regions of an image that has been looked at as a whole.
     """
 
     engine: Engine
@@ -45,6 +46,7 @@ class Predictor:
     multiple: int = 32
     tile: int = 512
     overlap: int = 128
+    checked: bool = False
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Class probabilities at the image's own size.
@@ -83,12 +85,13 @@ class Predictor:
         seen = replace(self, scaling=scaling)
         pixels = np.stack([seen.resized(region) for region in sample])
         check_range(sample, pixels, self.normalization)
-        return replace(seen, normalization=self.normalization.of(pixels))
+        return replace(seen, normalization=self.normalization.of(pixels), checked=True)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Bring to working size and normalise: (H, W, C) -> (h, w, channels) float32."""
         pixels = self.resized(image)
-        check_range(image, pixels, self.normalization)
+        if not self.checked:
+            check_range(image, pixels, self.normalization)
         return self.normalization.of(pixels)(pixels)
 
     def resized(self, image: np.ndarray) -> np.ndarray:
@@ -241,8 +244,8 @@ def open_predictors(paths: Sequence[Path], **options) -> tuple[Bundle, Predictor
 def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalization) -> None:
     """Raise `ImageError` for numbers of another kind than a model has learnt from, of which it would make nothing.
 
-    Such are NaN, 16 bits of which a camera has filled 12 where the model knows 8 or all 16, and real numbers that begin
-    and end elsewhere than the model's.
+    Such are NaN, 16 bits of which a camera has filled 12 where the model knows 8, and real numbers that begin and end
+    elsewhere than the model's.
 
     Args:
         image: (..., C), as it was read.
@@ -252,12 +255,15 @@ def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalizat
     mean, std = np.array(normalization.mean), np.array(normalization.std)
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise ImageError("some of its values are NaN or infinite", mend="replace them by numbers")
-    if image.dtype == np.uint16 and image.max() < DARK * 65535 and (mean + std > DARK).all():
+    values = pixels.reshape(-1, pixels.shape[-1])
+    # What is normalised by itself loses nothing by that, unless its deviation is taken for noise.
+    lost = not normalization.per_image or (values.std(0) < FLOOR * std).any()
+    if image.dtype == np.uint16 and normalization.bits == 8 and image.max() < TWELVE and lost:
         raise ImageError(
-            f"the highest of its 16-bit values is {image.max()}, and the model knows brighter images",
-            mend="scale its values, or save it with 8 bits; leave it out if it is empty",
+            f"the highest of its 16-bit values is {image.max()}, and the model has learnt from 8 bits",
+            mend="scale its values to 16 bits, or save it with 8",
         )
-    away = np.abs(pixels.reshape(-1, pixels.shape[-1]).mean(0) - mean) / std
+    away = np.abs(values.mean(0) - mean) / std
     if image.dtype not in (np.uint8, np.uint16) and not normalization.per_image and away.max() > FAR:
         raise ImageError(
             f"its values, {image.min():g} to {image.max():g}, are not of the model's kind, about {mean.mean():.2g}",

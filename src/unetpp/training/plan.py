@@ -19,10 +19,10 @@ from unetpp.model.weights import resolve_class_weights
 from unetpp.training.options import THREADS, Options
 from unetpp.training.start import (
     check_channels,
+    former_sides,
     network_settings,
     options_of,
     read_start,
-    trained_on,
 )
 
 LONG_SIDE, PATCH, BATCH, EPOCHS = 512, 256, 8, 60
@@ -281,24 +281,25 @@ def held_out(samples, counts, options: Options, names: Sequence[str], why: dict[
         DatasetError: if a class, or what the model to start from has learnt, would be held out as a whole.
     """
     groups = find_groups(samples, options.group_by)
-    learnt = trained_on(options.start) if options.start else set()
-    known = [sample.image.resolve() in learnt for sample in samples]
+    known = former_sides(options.start) if options.start else {}
+    former = [known.get(sample.image.resolve()) for sample in samples]
+    learnt = former.count(False)
     why["images"] = f"fold {options.fold or 1} of {options.folds}: " if options.folds else ""
     why["images"] += "near-duplicates" + (f", and {options.group_by}," if options.group_by else "")
     why["images"] += " on one side, classes alike on both"
     if not options.folds:
-        if any(known):
-            why["images"] += f"; none of the {sum(known)} held out that {options.start} was trained on"
+        if learnt:
+            why["images"] += f"; none of the {learnt} held out that {options.start} was trained on"
         share, seed = options.validation, options.seed
-        train, held = split(samples, counts, validation=share, seed=seed, groups=groups, keep=known)
+        train, held = split(samples, counts, validation=share, seed=seed, groups=groups, former=former)
         chosen = set(held)
         shown = counts[[sample in chosen for sample in samples]].sum(0)
         missing = [name for name, count in zip(names, shown, strict=True) if not count]
         why["images"] += f"; no held-out image shows {', '.join(missing)}" if missing else ""
         return train, held
-    if any(known):
+    if learnt:
         raise DatasetError(
-            f"folds would hold out {sum(known)} images that the model to start from was trained on",
+            f"folds would hold out {learnt} images that the model to start from was trained on",
             where=options.start,
             mend="leave --folds or --from out",
         )

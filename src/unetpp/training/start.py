@@ -39,24 +39,34 @@ def read_start(options: Options) -> Bundle:
     return start
 
 
-def trained_on(start: str) -> set[Path]:
-    """The images that a model was trained on, if it lies in the folder of its run.
+def former_sides(start: str) -> dict[Path, bool]:
+    """Whether images were held out by the run of a model, if it lies in its run's folder, or False: trained on.
+
+    What the run itself started from has learnt counts, too, as long as that is there.
 
     Raises:
         SettingError: if the run's list of them is damaged.
     """
-    path = Path(full_place(start)).parent / "split.json"
-    if not path.is_file():
-        return set()
+    run = Path(full_place(start)).parent
+    if not (run / "plan.json").is_file() or not (run / "split.json").is_file():
+        return {}
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["train"]
-        return {Path(row["image"]).resolve() for row in rows}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        rows = json.loads((run / "split.json").read_text(encoding="utf-8"))
+        earlier = json.loads((run / "plan.json").read_text(encoding="utf-8"))["options"].get("start", "")
+        sides = {
+            Path(row["image"]).resolve(): side == "validation"
+            for side in ("train", "validation")
+            for row in rows[side]
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise SettingError(
-            "what the model to start from was trained on cannot be read",
-            where=path,
+            "what the model was trained on cannot be read",
+            where=run / "split.json",
             mend="mend it, or move the model to a folder of its own",
         ) from error
+    before = former_sides(earlier) if earlier and Path(earlier).is_dir() else {}
+    learnt = {image: False for image, held in before.items() if not held}
+    return {**before, **sides, **learnt}
 
 
 def options_of(start: Bundle, options: Options, names: tuple[str, ...], why: dict[str, str]) -> Options:
