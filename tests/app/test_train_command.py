@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from commands import FAST, refuses, run
 
-from unetpp.app.training import Order, new_plan, resumed_plan
+from unetpp.app.resuming import resumed_plan
+from unetpp.app.training import Order, new_plan
 from unetpp.bundle import DESCRIPTION, WEIGHTS
 from unetpp.errors import DatasetError, SettingError
 from unetpp.training import fit

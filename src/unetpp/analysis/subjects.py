@@ -13,12 +13,11 @@ from unetpp.analysis.strips import PIXELS
 from unetpp.data.images import (
     IMAGE_SUFFIXES,
     TIFF_SUFFIXES,
-    full_path,
     image_size,
-    is_hidden,
     read_image,
 )
 from unetpp.data.masks import class_step, count_values, read_indices, to_indices
+from unetpp.data.names import full_path, is_hidden
 from unetpp.data.regions import LARGE, Regions, is_zarr, open_regions
 from unetpp.errors import DatasetError, ImageError, SettingError
 

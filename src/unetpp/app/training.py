@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unetpp.app.options import LENGTH
 from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
+from unetpp.app.resuming import option, resumed_plan
 from unetpp.app.run import console, errors, import_training
-from unetpp.errors import DatasetError, OutputError, SettingError, TrainingError, UnetppError
+from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
 
 # What a run leaves in its folder, beside others' files; the last, which tells a run, is removed last.
 RUN_FILES = ("model", "split.json", "history.csv", "events", "checkpoints", "validation", "plan.json")
-# What may be decided anew when a run is resumed.
-MAY_CHANGE = {"budget", "epochs", "patience", "devices", "workers"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +120,6 @@ def _given(values: dict) -> list[str]:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [option(name), *([] if value is True else [text])]
     return words
-
-
-def option(name: str) -> str:
-    """The option of `unetpp train` that sets a field of Options."""
-    return "--from" if name == "start" else f"--{name.replace('_', '-')}"
 
 
 def join_job(job: str, chosen: dict) -> dict:
@@ -269,51 +262,6 @@ def new_plan(order: Order):
     run.mkdir(parents=True, exist_ok=True)
     save_plan(plan, run)
     return plan
-
-
-def resumed_plan(order: Order):
-    """The plan of a run that is there already; only its length, devices and workers may be changed."""
-    from unetpp.training.planfile import load_plan, save_plan
-    from unetpp.training.start import full_place
-
-    plan, chosen = load_plan(order.run), order.chosen
-    if order.names not in (None, plan.classes):
-        raise SettingError(
-            f"the run's classes are {', '.join(plan.classes)}", mend="leave --classes out, or start anew"
-        )
-    if chosen.get("start"):
-        chosen = {**chosen, "start": full_place(chosen["start"])}
-    # What was decided is kept.
-    chosen = {name: value for name, value in chosen.items() if (name, value) != ("precision", "auto")}
-    fixed = {name: value for name, value in chosen.items() if name not in MAY_CHANGE}
-    if other := min((name for name in fixed if fixed[name] != getattr(plan.options, name)), default=""):
-        raise SettingError(
-            f"{option(other)} cannot change when a run is resumed", mend="leave it out, or start anew"
-        )
-    chosen = {name: value for name, value in chosen.items() if name in MAY_CHANGE}
-    if LENGTH & set(chosen):
-        chosen = {"budget": None, "epochs": 0, **chosen}
-    changed = replace(plan, options=replace(plan.options, **chosen), **moved(plan, order))
-    if changed != plan:
-        save_plan(changed, order.run)
-    return changed
-
-
-def moved(plan, order: Order) -> dict:
-    """Both sides of a plan as they are now in the data's folder, if none of their images is where it was.
-
-    Raises:
-        DatasetError: if there is no such folder.
-    """
-    from unetpp.data.dataset import find_samples
-
-    if not order.data.is_dir():
-        raise DatasetError("there is no such folder", where=order.data, mend="say where the run's images lie")
-    sides = {"train": plan.train, "validation": plan.validation}
-    if any(sample.image.exists() for side in sides.values() for sample in side):
-        return {}
-    now = {sample.stem: sample for sample in find_samples(order.data, **order.places)}
-    return {name: tuple(now.get(old.stem, old) for old in side) for name, side in sides.items()}
 
 
 def show_plan(plan) -> None:

@@ -10,13 +10,12 @@ from scipy import ndimage
 from unetpp.data.images import (
     IMAGE_SUFFIXES,
     as_float,
-    check_name,
     image_size,
-    is_hidden,
     read_image,
     to_channels,
 )
 from unetpp.data.masks import mask_values, read_mask
+from unetpp.data.names import check_name, is_hidden
 from unetpp.data.normalization import Normalization, from_moments
 from unetpp.data.threads import parallel
 from unetpp.errors import DatasetError

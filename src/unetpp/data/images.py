@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unetpp.data.deep_png import is_deep, read_deep
 from unetpp.data.files import sync
 from unetpp.data.tiff import check_memory, read_tiff, stack_error
 from unetpp.errors import ImageError, OutputError, UnetppError
@@ -98,25 +99,6 @@ def check_file(path: Path) -> None:
         )
     if path.stat().st_size == 0:
         raise ImageError("the file is empty", where=path, mend="export or copy it again")
-
-
-def full_path(path: Path) -> Path:
-    """A path from the root on; its last part keeps its name where it is a link."""
-    return path.parent.resolve() / path.name
-
-
-def is_hidden(path: Path) -> bool:
-    """Whether a path below a folder is hidden, or lies in a hidden folder."""
-    return any(part.startswith(".") for part in path.parts)
-
-
-def check_name(name: str, path: Path) -> None:
-    """Raise `ImageError` if a name of `path` cannot be written as UTF-8; on Linux it may be any bytes."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        mend = "rename the file or its folder"
-        raise ImageError("the path is not valid UTF-8", where=path, mend=mend) from None
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
@@ -309,28 +291,6 @@ def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
     if pixels.dtype == np.int32 and pixels.min(initial=0) >= 0 and pixels.max(initial=0) < 2**16:
         pixels = pixels.astype(np.uint16)
     return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
-def is_deep(path: Path) -> bool:
-    """Whether a file is a PNG of 16 bits a sample and several samples, of which Pillow keeps 8 bits."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    # Signature, length and name of the first chunk, width, height; then bits, and the kind: 0 grey, 3 palette.
-    return head.startswith(b"\x89PNG") and head[24:] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
-
-
-def read_deep(path: Path, exif: bytes | None) -> np.ndarray:
-    """The pixels of such a PNG, turned as its EXIF says, without opacity: (H, W, 1 or 3) uint16."""
-    import imagecodecs
-    from PIL import Image, ImageOps
-
-    pixels = imagecodecs.png_decode(path.read_bytes())
-    planes = []
-    for index in range(pixels.shape[-1] - (pixels.shape[-1] in (2, 4))):
-        plane = Image.fromarray(np.ascontiguousarray(pixels[..., index]))
-        plane.info["exif"] = exif or b""
-        planes.append(np.asarray(ImageOps.exif_transpose(plane)))
-    return np.stack(planes, -1)
 
 
 def open_picture(path: Path):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
-from unetpp.data.images import IMAGE_SUFFIXES, check_name, full_path, is_hidden
+from unetpp.data.images import IMAGE_SUFFIXES
+from unetpp.data.names import check_name, full_path, is_hidden
 from unetpp.data.regions import is_zarr
 from unetpp.errors import ImageError, OutputError, SettingError
 from unetpp.inference.slides import kind

@@ -24,7 +24,6 @@ import numpy as np
 
 from unetpp.bundle import Bundle, load_model, read_bundle, save_bundle
 from unetpp.data.dataset import Sample
-from unetpp.data.images import write_png
 from unetpp.errors import (
     BundleError,
     DatasetError,
@@ -49,7 +48,7 @@ from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
 from unetpp.training.trackers import imported, tensorboard, tracking
-from unetpp.training.validation import open_network, predict, score, side_by_side
+from unetpp.training.validation import draw_validation, open_network, predict, score
 
 # Batches an epoch: each training image about twice, and never so few that validation prevails.
 PASSES, LEAST_STEPS = 2, 10
@@ -61,8 +60,6 @@ ROLLBACKS = 3
 UNREADABLE = 0.01
 # At least so many training pictures choose the offsets; more, if more are held out.
 TUNING = 8
-# Held-out images drawn for the eye when a run ends.
-PICTURES = 12
 
 
 def train(
@@ -314,9 +311,3 @@ def interruptible():
     finally:
         for which, handler in former.items():
             signal.signal(which, handler)
-
-
-def draw_validation(plan: Plan, pictures, labels, folder: Path) -> None:
-    """Image, truth and prediction of some held-out images side by side."""
-    for sample, picture, found in list(zip(plan.validation, pictures, labels, strict=True))[:PICTURES]:
-        write_png(folder / f"{sample.stem}.png", side_by_side(picture, found, plan.classes))

@@ -8,7 +8,8 @@ from typing import Any
 
 from unetpp.bundle import read_bundle
 from unetpp.data import dataset
-from unetpp.data.images import atomic_path, full_path
+from unetpp.data.images import atomic_path
+from unetpp.data.names import full_path
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
 from unetpp.errors import SettingError

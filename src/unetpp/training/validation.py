@@ -1,6 +1,7 @@
 """A network in training against held-out pictures, at working size."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -8,10 +9,14 @@ from unetpp.analysis.display import to_display
 from unetpp.analysis.legend import panel
 from unetpp.analysis.overlay import draw_overlay
 from unetpp.analysis.scores import confusion, scores
+from unetpp.data.images import write_png
 from unetpp.inference.engine import keras_engine
 from unetpp.inference.predict import Predictor, to_labels
 from unetpp.training.patches import Picture
 from unetpp.training.plan import Plan
+
+# Images drawn for the eye when a run ends.
+PICTURES = 12
 
 
 def open_network(model, plan: Plan) -> Predictor:
@@ -41,3 +46,9 @@ def side_by_side(picture: Picture, found: np.ndarray, classes: Sequence[str]) ->
         ("prediction", draw_overlay(image, found)),
     ]
     return panel(columns, classes=classes)
+
+
+def draw_validation(plan: Plan, pictures, labels, folder: Path) -> None:
+    """Image, truth and prediction of some held-out images side by side."""
+    for sample, picture, found in list(zip(plan.validation, pictures, labels, strict=True))[:PICTURES]:
+        write_png(folder / f"{sample.stem}.png", side_by_side(picture, found, plan.classes))

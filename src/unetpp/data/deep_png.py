@@ -1,0 +1,27 @@
+"""PNG of several samples a pixel and 16 bits each, of which Pillow keeps 8."""
+
+from pathlib import Path
+
+import numpy as np
+
+
+def is_deep(path: Path) -> bool:
+    """Whether a file is such a PNG."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    # Signature, length and name of the first chunk, width, height; then bits, and the kind: 0 grey, 3 palette.
+    return head.startswith(b"\x89PNG") and head[24:] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
+
+
+def read_deep(path: Path, exif: bytes | None) -> np.ndarray:
+    """The pixels, turned as its EXIF says, without opacity: (H, W, 1 or 3) uint16."""
+    import imagecodecs
+    from PIL import Image, ImageOps
+
+    pixels = imagecodecs.png_decode(path.read_bytes())
+    planes = []
+    for index in range(pixels.shape[-1] - (pixels.shape[-1] in (2, 4))):
+        plane = Image.fromarray(np.ascontiguousarray(pixels[..., index]))
+        plane.info["exif"] = exif or b""
+        planes.append(np.asarray(ImageOps.exif_transpose(plane)))
+    return np.stack(planes, -1)
