@@ -44,12 +44,11 @@ def lengths(numbers: np.ndarray, count: int) -> np.ndarray:
     background = ndimage.distance_transform_edt(mask, return_distances=False, return_indices=True)
     nearest = np.stack([axis[ends[..., 0], ends[..., 1]] for axis in background], -1)
     depth = np.hypot(*np.moveaxis(nearest - ends, -1, 0))
-    # The middle of a pixel at the border lies half a pixel inside.
-    found = path_lengths(places, before, other) + depth.sum(0) - 1
+    along = path_lengths(places, before, other)
     # Where every pixel has two neighbours, the path leads half around.
-    steps = np.diff(graph.indptr)
-    closed = np.bincount(part[steps != 2], minlength=len(far)) == 0
-    found = np.where(closed, 2 * (found - depth.sum(0) + 1), found)
+    closed = np.bincount(part[np.diff(graph.indptr) != 2], minlength=len(far)) == 0
+    # The middle of a pixel at the border lies half a pixel inside.
+    found = np.where(closed, 2 * along, along + depth.sum(0) - 1)
     return np.bincount(flat[bone[far]], found, minlength=count + 1)[1:]
 
 

@@ -10,12 +10,7 @@ import numpy as np
 import tifffile
 
 from unetpp.analysis.strips import PIXELS
-from unetpp.data.images import (
-    IMAGE_SUFFIXES,
-    TIFF_SUFFIXES,
-    image_size,
-    read_image,
-)
+from unetpp.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, image_size, read_image
 from unetpp.data.masks import class_step, count_values, read_indices, to_indices
 from unetpp.data.names import full_path, is_hidden
 from unetpp.data.regions import LARGE, Regions, is_zarr, open_regions

@@ -61,8 +61,8 @@ def figures(pooled: Mapping[str, np.ndarray], counted: np.ndarray | None = None)
     """
     found = pixel_figures(pooled["confusion"])
     for name in ("iou", "dice"):
-        some = found[name] if counted is None else found[name][..., counted]
-        found[f"mean_{name}"] = mean(some) if counted is None else some.mean(-1)
+        of = found[name]
+        found[f"mean_{name}"] = mean(of) if counted is None else of[..., counted].mean(-1)
     near, predicted, near_true, true = np.moveaxis(pooled["boundary"], -1, 0)
     # The image's frame is most of what the background has as a boundary.
     found["boundary_f1"] = harmonic(ratio(near, predicted), ratio(near_true, true))[..., 1:]

@@ -12,7 +12,7 @@ from unetpp import __version__
 from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.rules import Rules
 from unetpp.app.progress import counting, duration
-from unetpp.app.run import console, errors, learnt, open_models, samples_for
+from unetpp.app.run import console, errors, open_models, samples_for
 from unetpp.errors import OutputError, SettingError
 
 
@@ -36,7 +36,7 @@ def run_evaluation(
     refuse_existing(output, overwrite=overwrite)
     if against:
         check_comparable(model, against)
-    samples = samples_for(model, data, places)
+    samples, _ = samples_for(model, data, places)
     truth = checked(truth or {})
     groups = groups_of(samples, truth.pop("group_by", ""))
     options = {"engine": engine or {}, "rules": Rules(**rules or {}), **truth}
@@ -92,8 +92,7 @@ def run_report(
     truth = checked(truth)
     group_by = truth.pop("group_by", "")
     if data:
-        samples = samples_for(run, data, places)
-        note = learnt(run, samples)
+        samples, note = samples_for(run, data, places)
     else:
         samples, kept = held_out(run)
         group_by = group_by or kept
@@ -188,12 +187,13 @@ def held_out(run: Path):
     Raises:
         SettingError: if it is not known which they are.
     """
+    from unetpp.data.groups import table_of
     from unetpp.training.planfile import load_plan
 
     try:
         plan = load_plan(run)
-        group_by, table = plan.options.group_by, plan.options.group_by.rpartition(":")[0]
-        return plan.validation, "" if table.endswith(".csv") and not Path(table).is_file() else group_by
+        table = table_of(plan.options.group_by)
+        return plan.validation, "" if table and not table.is_file() else plan.options.group_by
     except SettingError as error:
         what = "it is not known which images this model was validated on"
         raise SettingError(what, where=run, mend="name DATA too: unetpp report RUN DATA") from error

@@ -119,7 +119,7 @@ def show_slide(slide, predictor, bundle) -> None:
 
 
 def samples_for(model: Path, data: Path, places: dict):
-    """The samples of DATA, whose masks mean what a model's classes do, as far as DATA says."""
+    """The samples of DATA, whose masks mean what a model's classes do, as far as DATA says; and what `learnt` says."""
     from unetpp.bundle import read_bundle
     from unetpp.data.dataset import check_class_names, find_samples
 
@@ -127,7 +127,7 @@ def samples_for(model: Path, data: Path, places: dict):
     samples = find_samples(data, **places)
     if note := learnt(model, samples):
         errors.print(note, highlight=False, soft_wrap=True)
-    return samples
+    return samples, note
 
 
 def learnt(model: Path, samples) -> str:
@@ -152,7 +152,7 @@ def run_quantization(model: Path, data: Path, *, places) -> None:
     from unetpp.bundle import INT8
     from unetpp.inference.quantize import MOST_LOST, quantize
 
-    samples = samples_for(model, data, places)
+    samples, _ = samples_for(model, data, places)
     with errors.status("looking at the data ...") as status:
         before, after, bundle = quantize(model, samples, say=status.update)
     console.print(comparison({"before": before, "int8": after}))
@@ -171,7 +171,7 @@ def run_levels(model: Path, data: Path, *, places, engine) -> None:
 
     if engine["level"] is not None:
         raise SettingError("all levels are measured", mend="leave --level out")
-    samples = samples_for(model, data, places)
+    samples, _ = samples_for(model, data, places)
     with errors.status("measuring the levels ..."):
         found = {f"level {level}": result for level, result in measure_levels(model, samples, **engine)}
     console.print(comparison(found))

@@ -7,13 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from unetpp.data.images import (
-    IMAGE_SUFFIXES,
-    as_float,
-    image_size,
-    read_image,
-    to_channels,
-)
+from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image, to_channels
 from unetpp.data.masks import mask_values, read_mask
 from unetpp.data.names import check_name, is_hidden
 from unetpp.data.normalization import Normalization, from_moments

@@ -40,9 +40,8 @@ def find_groups(samples: Sequence[Sample], group_by: str = "") -> list[int]:
 
 def group_keys(samples: Sequence[Sample], group_by: str) -> list[Hashable]:
     """What each sample's name or row says of where it belongs."""
-    table, _, column = group_by.rpartition(":")
-    if table.endswith(".csv"):
-        return keys_of_table(samples, Path(table), column)
+    if table := table_of(group_by):
+        return keys_of_table(samples, table, group_by.rpartition(":")[2])
     found: list[Hashable] = []
     for sample in samples:
         match = re.search(group_by, sample.stem)
@@ -52,6 +51,12 @@ def group_keys(samples: Sequence[Sample], group_by: str) -> list[Hashable]:
             )
         found.append(match.groups() or match.group())
     return found
+
+
+def table_of(group_by: str) -> Path | None:
+    """The table that FILE.csv:COLUMN names; None for a regular expression."""
+    table = group_by.rpartition(":")[0]
+    return Path(table) if table.endswith(".csv") else None
 
 
 def keys_of_table(samples: Sequence[Sample], table: Path, column: str) -> list[Hashable]:

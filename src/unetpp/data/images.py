@@ -261,12 +261,13 @@ def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
 
     with open_picture(path) as picture:
         width, height = picture.size
-        deep = picture.mode.startswith("I;16") or is_deep(path)
-        check_memory(height * width * len(picture.getbands()) * (2 if deep else 1), path)
+        deep = is_deep(path)
+        size = 2 if deep or picture.mode.startswith("I;16") else 1
+        check_memory(height * width * len(picture.getbands()) * size, path)
         # What else an MPO holds is a preview, or the view of another eye.
         if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
             raise stack_error(picture.n_frames, path)
-        if is_deep(path):
+        if deep:
             return read_deep(path, picture.info.get("exif"))
         picture.load()
         picture = ImageOps.exif_transpose(picture)

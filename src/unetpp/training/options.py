@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from unetpp.bundle import NETWORKS
+from unetpp.data.groups import table_of
 from unetpp.errors import SettingError
 
 # Threads that draw crops, unless it is said how many.
@@ -109,7 +110,7 @@ class Options:
             "precision": self.precision not in PRECISIONS,
             "normalization": self.normalization not in NORMALIZATIONS,
             "validation": not 0 < self.validation < 1,
-            "group_by": not (_is_column(self.group_by) or _is_pattern(self.group_by)),
+            "group_by": not (table_of(self.group_by) or _is_pattern(self.group_by)),
             "folds": self.folds < 0 or self.folds == 1,
             "fold": not 0 <= self.fold <= max(1, self.folds),
             "seed": not 0 <= self.seed < 2**32,
@@ -143,10 +144,6 @@ class Options:
     def multiple(self) -> int:
         """What the network's height and width are multiples of."""
         return 2 ** (len(self.filters) - 1)
-
-
-def _is_column(text: str) -> bool:
-    return text.rpartition(":")[0].endswith(".csv")
 
 
 def _is_pattern(text: str) -> bool:
