@@ -81,3 +81,37 @@ def test_what_surrounds_a_pixel_is_its_eight_neighbours_and_itself(seed):
     for (row, column), values in zip(places, found.T, strict=True):
         near = image[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].ravel()
         assert sorted(values[values > 0]) == sorted(near[near > 0])
+
+
+@pytest.mark.parametrize(("radius", "width"), [(8, 2), (8, 4), (10, 3), (10, 5), (14, 6), (20, 8)])
+@pytest.mark.parametrize("channels", [0, 2])
+def test_a_ring_is_one_object_and_its_hole_stays_empty(radius, width, channels):
+    y, x = np.mgrid[:60, :60] - np.array([29.3, 30.7])[:, None, None]
+    away = np.hypot(y, x)
+    labels = ((away <= radius) & (away > radius - width)).astype(np.uint8)
+    chances = np.stack([1 - 0.9 * labels, 0.9 * labels], -1) if channels else None
+    numbers, classes = separate(labels, split=[1], probabilities=chances)
+    assert classes.tolist() == [0, 1]
+    assert np.array_equal(numbers, labels)
+
+
+@pytest.mark.parametrize("count", [3, 4, 6])
+def test_discs_in_a_closed_chain_are_as_many_as_there_are(count):
+    y, x = np.mgrid[:160, :160]
+    away = 12 / np.sin(np.pi / count) * 0.98
+    angles = 2 * np.pi * np.arange(count) / count
+    places = 80 + away * np.stack([np.sin(angles), np.cos(angles)], 1)
+    labels = np.zeros((160, 160), np.uint8)
+    for row, column in places:
+        labels[np.hypot(y - row, x - column) <= 12] = 1
+    numbers, _ = separate(labels, split=[1])
+    middles = {int(numbers[round(row), round(column)]) for row, column in places}
+    assert len(middles) == count
+
+
+def test_a_disc_inside_a_ring_is_an_object_of_its_own():
+    y, x = np.mgrid[:80, :80] - 40
+    away = np.hypot(y, x)
+    labels = ((away <= 10) | ((away > 14) & (away <= 26))).astype(np.uint8)
+    numbers, _ = separate(labels, split=[1])
+    assert numbers[40, 40] != numbers[40, 60]

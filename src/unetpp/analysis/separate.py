@@ -116,8 +116,8 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     """Take round objects apart where they touch.
 
     The smoothed distance to the background is high in the middle of each object and low at the neck between two. Basins
-    of its watershed are joined again unless the neck is narrower than `NECK` of the narrower object. A thin ring,
-    which is all necks, comes apart.
+    of its watershed are joined again unless the neck is narrower than `NECK` of the narrower object. A hole counts as
+    inside if it is wider than all that is around it, so a ring stays one; so does a closed chain of seven or more.
 
     Args:
         mask: (H, W) bool.
@@ -126,10 +126,11 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     Returns:
         (H, W) int32, 0 outside the mask.
     """
+    shown, mask = mask, with_wide_holes(mask)
     regions = label(mask, connectivity=2)
     height = depths(regions)
     if probability is not None:
-        height *= probability
+        height *= np.where(shown, probability, 1)
     height = ndimage.gaussian_filter(height, SMOOTH) * mask
     # Within a rim of zeros: of a flat array nothing is a maximum.
     maxima = local_maxima(np.pad(height, 1), connectivity=2)[1:-1, 1:-1]
@@ -137,7 +138,7 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     # A region with one marker is whole as it is.
     several = count_markers(regions, markers) > 1
     if not several.any():
-        return regions.astype(np.int32)
+        return (regions * shown).astype(np.int32)
     mask = several[regions]
     box = box_of(mask)
     mask, height = mask[box], height[box]
@@ -146,7 +147,32 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     np.maximum.at(peaks, basins[mask], height[mask])
     pairs, saddles = borders(basins, height)
     regions[box][mask] = len(several) + join(pairs, saddles, peaks)[basins[mask]]
-    return regions.astype(np.int32)
+    return (regions * shown).astype(np.int32)
+
+
+def with_wide_holes(mask: np.ndarray) -> np.ndarray:
+    """A mask, (H, W) bool, and those of its holes that are wider than the region around them."""
+    outside = label(~mask, connectivity=1)
+    inner = np.ones(outside.max() + 1, bool)
+    inner[0] = False
+    for edge in (outside[0], outside[-1], outside[:, 0], outside[:, -1]):
+        inner[edge] = False
+    if not inner.any():
+        return mask
+    holes = np.where(inner[outside], outside, 0)
+    regions = label(mask, connectivity=2)
+    widths, around = depths(holes), depths(regions)
+    widest = ndimage.maximum(around, regions, range(regions.max() + 1))
+    filled = mask.copy()
+    for hole, box in enumerate(ndimage.find_objects(holes), start=1):
+        if box is None:
+            continue
+        own = holes[box] == hole
+        # Left of a hole's first pixel is what lies around it.
+        region = regions[box[0].start, box[1].start + own[0].argmax() - 1]
+        if widths[box][own].max() > widest[region]:
+            filled[box] |= own
+    return filled
 
 
 def count_markers(regions: np.ndarray, markers: np.ndarray) -> np.ndarray:
