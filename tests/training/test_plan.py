@@ -97,6 +97,7 @@ def test_every_row_says_what_and_why_and_what_is_given_is_kept(tmp_path):
         "class_weights": "balanced",
         "learning_rate": 0.5,
         "epochs": 3,
+        "passes": 4,
         "devices": 2,
         "workers": 3,
         "precision": "float32",
@@ -111,6 +112,11 @@ def test_every_row_says_what_and_why_and_what_is_given_is_kept(tmp_path):
     assert as_given == set(shown) - {"classes", "images", "channels"}
     assert not any(why == "as given" for _, why in usual.values())
     assert usual["workers"] == (f"{THREADS} threads draw crops", usual["workers"][1])
+
+
+@pytest.mark.parametrize(("images", "passes", "steps"), [(248, 2, 62), (248, 40, 1240), (3, 2, 10)])
+def test_an_epoch_shows_each_image_so_often_and_is_never_too_short(images, passes, steps):
+    assert Options(batch=8, passes=passes).steps(images) == steps
 
 
 def edited(path, **changes):
@@ -276,6 +282,7 @@ def test_a_class_that_one_image_shows_is_trained_on_and_no_fold_begins_without_i
         ({"learning_rate": float("nan")}, "learning-rate"),
         ({"batch": 2.0}, "batch"),
         ({"workers": -1}, "workers"),
+        ({"passes": 0}, "passes"),
         ({"patch": 100}, "patch"),
         ({"accumulate": 0}, "accumulate"),
         ({"weight_decay": -1}, "weight-decay"),

@@ -173,7 +173,10 @@ def training_options(command):
         click.option(
             "--epochs",
             type=click.IntRange(1),
-            help="Of about two crops an image, instead of a budget.  [default: 60]",
+            help="Validations, instead of a budget.  [default: 60]",
+        ),
+        click.option(
+            "--passes", type=click.IntRange(1), help="Crops of each image between validations.  [default: 2]"
         ),
         click.option(
             "--from", "start", metavar="MODEL", help="Begin with this model's weights (fine-tuning)."

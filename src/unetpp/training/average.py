@@ -1,5 +1,6 @@
 """The moving average of a model's weights, which is validated and kept in place of the weights."""
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -34,23 +35,17 @@ class Average(keras.callbacks.Callback):
         """Follow the weights."""
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
-        weights = arrays(self.model.trainable_variables)
         progress = self.progress
-        if not progress.average:
-            progress.average = weights
         progress.steps += 1
+        weights = values(self.model.trainable_variables)
         share = 1 - min(0.99, (1 + progress.steps) / (10 + progress.steps))
-        # Not in place: JAX may have made the twin's weights of these very arrays, without a copy.
-        progress.average = [
-            average + share * (value - average)
-            for average, value in zip(progress.average, weights, strict=True)
-        ]
+        progress.average = moved(progress.average or weights, weights, share)
 
     def applied(self) -> keras.Model:
         """The twin, with the averaged weights and their statistics."""
         assign(self.twin.variables, arrays(self.model.variables))
         if self.progress.average:
-            assign(self.twin.trainable_variables, self.progress.average)
+            assign(self.twin.trainable_variables, map(np.asarray, self.progress.average))
             measure_statistics(self.twin, self.batches)
         return self.twin
 
@@ -65,6 +60,31 @@ def measure_statistics(model, batches: Sequence[np.ndarray]) -> None:
         model(images, training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
+
+
+def values(variables) -> list:
+    """What variables hold, as JAX has it, whose arrays never change and may lie on a GPU; else as NumPy has it."""
+    if keras.backend.backend() == "jax":
+        return [variable.value for variable in variables]
+    return arrays(variables)
+
+
+def moved(average: Sequence, weights: Sequence, share: float) -> list:
+    """Arrays moved a share of the way to others; new ones, for JAX may have made the twin's weights of the old."""
+    if keras.backend.backend() == "jax":
+        return _moved_by_jax()(average, weights, share)
+    return _moved(average, weights, share)
+
+
+def _moved(average, weights, share):
+    return [a + share * (w - a) for a, w in zip(average, weights, strict=True)]
+
+
+@functools.cache
+def _moved_by_jax():
+    import jax
+
+    return jax.jit(_moved)
 
 
 def arrays(variables) -> list[np.ndarray]:

@@ -50,8 +50,6 @@ from unetpp.training.schedule import Budget
 from unetpp.training.trackers import imported, tensorboard, tracking
 from unetpp.training.validation import draw_validation, open_network, predict, score
 
-# Batches an epoch: each training image about twice, and never so few that validation prevails.
-PASSES, LEAST_STEPS = 2, 10
 # Batches by which the averaged weights' statistics are measured before each validation.
 STATISTICS = 10
 # How often a run is taken back before it is given up.
@@ -94,7 +92,7 @@ def train(
     """
     options = plan.options
     plan, pictures, held_out = load_sides(plan, report.warn)
-    steps = max(LEAST_STEPS, PASSES * len(pictures) // options.batch)
+    steps = options.steps(len(pictures))
     measure_out(budget, options, steps)
     sampler = Sampler(pictures, options.patch, focus=options.focus, strength=options.augmentation)
     batches = Batches(sampler, options, steps, share=devices.place())

@@ -13,6 +13,8 @@ from unetpp.errors import SettingError
 
 # Threads that draw crops, unless it is said how many.
 THREADS = max(2, (os.cpu_count() or 1) // 2)
+# Steps between two validations, at least, so that these do not prevail.
+LEAST_STEPS = 10
 INNER = ("first", "level")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 NORMALIZATIONS = ("auto", "dataset", "image")
@@ -24,7 +26,8 @@ class Options:
 
     Attributes:
         budget: seconds of wall clock, or None.
-        epochs: of about two crops a training image, and of 10 batches at least; used without a budget.
+        epochs: used without a budget.
+        passes: crops of each training image an epoch, on average; see `steps`.
         network: "UNetPP" or "UNet".
         filters: the width of each level.
         inner_filters: the width of UNet++'s inner nodes: the "first" level's, or each "level"'s own.
@@ -60,6 +63,7 @@ class Options:
 
     budget: float | None = None
     epochs: int = 0
+    passes: int = 2
     network: str = "UNetPP"
     filters: tuple[int, ...] = (16, 32, 64, 128, 256)
     inner_filters: str = "first"
@@ -94,6 +98,7 @@ class Options:
         problems = {
             "budget": self.budget is not None and not 0 < self.budget < math.inf,
             "epochs": self.epochs < 0,
+            "passes": self.passes < 1,
             "network": self.network not in NETWORKS,
             "filters": not 2 <= len(self.filters) <= 6 or min(self.filters) < 1,
             "inner_filters": self.inner_filters not in (INNER if self.network == "UNetPP" else ("first",)),
@@ -139,6 +144,10 @@ class Options:
         for name in (name for name, wrong in problems.items() if wrong):
             hint = hints.get(name, "see `unetpp train --help`")
             raise SettingError(f"--{name.replace('_', '-')} cannot be {getattr(self, name)!r}", mend=hint)
+
+    def steps(self, images: int) -> int:
+        """Steps of an epoch, after which a validation follows, with so many training images."""
+        return max(LEAST_STEPS, self.passes * images // self.batch)
 
     @property
     def multiple(self) -> int:

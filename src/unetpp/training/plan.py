@@ -46,7 +46,7 @@ DECIDED_BY = {
     "loss": ("loss", "head_weights"),
     "class weights": ("class_weights",),
     "learning rate": ("learning_rate",),
-    "length": ("budget", "epochs"),
+    "length": ("budget", "epochs", "passes"),
     "devices": ("devices",),
     "workers": ("workers",),
     "precision": ("precision",),
