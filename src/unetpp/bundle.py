@@ -41,6 +41,7 @@ class Bundle:
         classes: the name of each class, by index.
         normalization: of the images.
         scaling: of the images.
+        seams: whether the network has one output more than classes: where objects touch.
         level: at which the network was cut off, as `UNetPP.pruned` counts; None for the whole network.
         graph: the graph that prediction takes by default.
         sha256: of each file beside the description, by its name.
@@ -53,6 +54,7 @@ class Bundle:
     classes: tuple[str, ...]
     normalization: Normalization
     scaling: Scaling = field(default_factory=Scaling)
+    seams: bool = False
     level: int | None = None
     graph: str = GRAPH
     sha256: dict[str, str] = field(default_factory=dict)
@@ -292,6 +294,7 @@ CHECKS = {
         and len(value["mean"]) == len(value["std"])
     ),
     "scaling": lambda value: isinstance(value, dict) and _scaling(**value),
+    "seams": lambda value: value in (None, True, False),
     "level": lambda value: value is None or (isinstance(value, int) and value > 0),
     "graph": lambda value: value in (None, GRAPH, INT8),
     "sha256": lambda value: (

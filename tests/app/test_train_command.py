@@ -254,6 +254,20 @@ def test_a_run_goes_on_with_data_that_have_moved(begun, tmp_path):
     assert load_plan(folder).train == after.train
 
 
+def test_a_run_that_learns_where_objects_touch_needs_them_where_the_data_have_moved(data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(copy / "masks", copy / "instances")
+    places = {"instances": copy / "instances"}
+    new_plan(replace(order(copy, tmp_path / "run", {"batch": 2, "filters": (2, 4)}), places=places))
+    copy.rename(tmp_path / "elsewhere")
+    moved = order(tmp_path / "elsewhere", tmp_path / "run")
+    with pytest.raises(DatasetError, match="give the folder of --instances"):
+        resumed_plan(moved)
+    places = {"instances": tmp_path / "elsewhere" / "instances"}
+    plan = resumed_plan(replace(moved, places=places))
+    assert all(sample.instances.exists() for sample in (*plan.train, *plan.validation))
+
+
 def test_the_folds_of_a_run_are_asked_for(data, tmp_path, capsys):
     (tmp_path / "cv" / "fold_1").mkdir(parents=True)
     refuses(capsys, "train", data, "--out", tmp_path / "cv", "--resume", saying="give --folds")

@@ -14,6 +14,7 @@ from unetpp.data.normalization import Normalization
 from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import DatasetError, SettingError
 from unetpp.training import plan as planning
+from unetpp.training import steps
 from unetpp.training.options import THREADS, Options
 from unetpp.training.plan import make_plan
 from unetpp.training.planfile import load_plan, read_choices, save_plan, write_plan
@@ -175,14 +176,14 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path):
 def test_a_plan_says_how_long_by_one_of_budget_and_epochs(tmp_path):
     write_dataset(tmp_path, 4, size=(64, 64))
     lengths = [decided(find_samples(tmp_path), **given) for given in ({"budget": 20.0}, {"epochs": 3}, {})]
-    assert [(o.budget, o.epochs) for o, _ in lengths] == [(20.0, 0), (None, 3), (None, planning.EPOCHS)]
+    assert [(o.budget, o.epochs) for o, _ in lengths] == [(20.0, 0), (None, 3), (None, steps.EPOCHS)]
     assert [shown["length"][1][:9] for _, shown in lengths] == ["as given", "as given", "the usual"]
 
 
 def test_the_precision_is_decided_so_that_a_run_keeps_it_elsewhere(tmp_path, monkeypatch):
     write_dataset(tmp_path, 4, size=(64, 64))
     for name, says in (("mixed_bfloat16", "has arithmetic"), ("float32", "has no")):
-        monkeypatch.setattr(planning, "fastest_precision", lambda name=name: name)
+        monkeypatch.setattr(steps, "fastest_precision", lambda name=name: name)
         options, shown = decided(find_samples(tmp_path))
         assert options.precision == shown["precision"][0] == name
         assert says in shown["precision"][1]
@@ -200,7 +201,7 @@ def test_the_precision_is_decided_so_that_a_run_keeps_it_elsewhere(tmp_path, mon
 )
 def test_a_batch_says_what_bounds_it(tmp_path, monkeypatch, free, devices, batch, why):
     write_dataset(tmp_path, 4, size=(64, 64))
-    one = planning.step_memory(Options(patch=64, batch=1))
+    one = steps.step_memory(Options(patch=64, batch=1))
     memory = type("Memory", (), {"available": 2 * free * one})()
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     options, shown = decided(find_samples(tmp_path), devices=devices)

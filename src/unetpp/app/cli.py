@@ -15,6 +15,7 @@ from unetpp.app.options import (
     class_names,
     data_options,
     engine_options,
+    instances_option,
     object_options,
     refuse_given,
     rule_options,
@@ -51,6 +52,7 @@ def cli():
 )
 @training_options
 @data_options
+@instances_option
 def train(data, run, classes, resume, overwrite, trackers, job, chosen, **places):
     """Train on DATA: a folder with images/ and masks/ paired by name, or both side by side."""
     started = time.monotonic()
@@ -78,6 +80,7 @@ def train(data, run, classes, resume, overwrite, trackers, job, chosen, **places
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
 @training_options
 @data_options
+@instances_option
 def plan(data, output, classes, overwrite, chosen, **places):
     """Show how train would train on DATA, and why."""
     from unetpp.app import training
@@ -93,6 +96,7 @@ def plan(data, output, classes, overwrite, chosen, **places):
 @click.option("--classes", help="Names by mask value, such as background,blood_cell,bacteria.")
 @training_options
 @data_options
+@instances_option
 def lr_find(data, classes, chosen, **places):
     """Measure a good --learning-rate for DATA: some minutes of training at ever higher rates."""
     from unetpp.app import training

@@ -66,6 +66,12 @@ def data_options(command):
     return with_options(command, options)
 
 
+def instances_option(command):
+    """The option that says where objects are numbered."""
+    help_ = "Folder with the number of each object, by name: also learn where they touch."
+    return click.option("--instances", type=PATH, help=help_)(command)
+
+
 def with_options(command, options):
     """A command with some options, shown in their order."""
     for option in reversed(options):

@@ -55,7 +55,12 @@ def moved(plan, order: "Order") -> dict:
     if any(sample.image.exists() for side in sides.values() for sample in side):
         return {}
     now = {sample.stem: sample for sample in find_samples(order.data, **order.places)}
-    return {name: tuple(now.get(old.stem, old) for old in side) for name, side in sides.items()}
+    found = {name: tuple(now.get(old.stem, old) for old in side) for name, side in sides.items()}
+    if plan.seams and not all(sample.instances for side in found.values() for sample in side):
+        raise DatasetError(
+            "the run learns where objects touch", where=order.data, mend="give the folder of --instances, too"
+        )
+    return found
 
 
 def option(name: str) -> str:

@@ -213,7 +213,7 @@ def show_summary(model: Path | None) -> None:
     bundle, network = load_model(model)
     network.summary()
     rows = [
-        ("classes", ", ".join(bundle.classes)),
+        ("classes", ", ".join(bundle.classes) + (", and where objects touch" if bundle.seams else "")),
         ("long side", str(bundle.scaling.long_side or "as it is")),
     ]
     rows += [(name, str(value)) for name, value in asdict(bundle.normalization).items()]

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image, to_channels
+from unetpp.data.instances import find_instances
 from unetpp.data.masks import mask_values, read_mask
 from unetpp.data.names import check_name, is_hidden
 from unetpp.data.normalization import Normalization, from_moments
@@ -27,15 +28,22 @@ class Sample:
         stem: the image's path below the data folder without its suffix, in POSIX form; unique.
         image: the image file.
         mask: the mask file.
+        instances: the file with the number of each object, if there is one.
     """
 
     stem: str
     image: Path
     mask: Path
+    instances: Path | None = None
 
 
 def find_samples(
-    data: Path | str, *, images: Path | None = None, masks: Path | None = None, mask_suffix: str | None = None
+    data: Path | str,
+    *,
+    images: Path | None = None,
+    masks: Path | None = None,
+    mask_suffix: str | None = None,
+    instances: Path | None = None,
 ) -> list[Sample]:
     """Pair images and masks by stem.
 
@@ -47,6 +55,7 @@ def find_samples(
         images: the images' folder, if not DATA/images.
         masks: the masks' folder, if not DATA/masks.
         mask_suffix: what a mask's name has beyond its image's.
+        instances: a folder of label images with the number of each object, by the images' names.
 
     Returns:
         samples sorted by stem.
@@ -83,7 +92,10 @@ def find_samples(
             )
     for path in (*image_files.values(), *mask_files.values()):
         check_name(str(path.resolve()), path)
-    return [Sample(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
+    samples = [Sample(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
+    if instances is None:
+        return samples
+    return [replace(sample, instances=find_instances(sample.stem, instances)) for sample in samples]
 
 
 def check_sizes(sample: Sample) -> tuple[int, int]:

@@ -13,9 +13,10 @@ from unetpp.analysis.records import Record, examine
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.scores import confusion, scores
 from unetpp.data.dataset import Sample, same_size
-from unetpp.data.images import IMAGE_SUFFIXES, read_image
-from unetpp.data.masks import read_indices, read_mask
-from unetpp.errors import DatasetError, ImageError, MaskError
+from unetpp.data.images import read_image
+from unetpp.data.instances import find_instances, read_instances
+from unetpp.data.masks import read_mask
+from unetpp.errors import ImageError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 
 
@@ -94,7 +95,7 @@ def predictions(
     """
     for sample in samples:
         image, truth = read_pair(sample, len(classes))
-        numbers = read_instances(sample, instances, truth.shape) if instances else None
+        numbers = read_instances(find_instances(sample.stem, instances), truth.shape) if instances else None
         with blaming(sample.image):
             found = predictor(image)
         yield Prediction(sample, image, truth, of_classes(found), to_labels(found), numbers)
@@ -128,35 +129,6 @@ def read_pair(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.ndarray]
     # Not by `check_sizes`, which decodes a PNG to know its size.
     same_size(sample, image.shape[:2], mask.shape)
     return image, mask
-
-
-def read_instances(sample: Sample, folder: Path, size: tuple[int, ...]) -> np.ndarray:
-    """The number of each true object of a sample, from 1 on without gaps: (H, W) ints.
-
-    Raises:
-        DatasetError, ImageError, MaskError: if there is no such file, or it does not fit.
-    """
-    place = folder / sample.stem
-    found = sorted(
-        path
-        for path in place.parent.glob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.removesuffix(".ome") == place.name
-    )
-    if len(found) != 1:
-        what = f"{sample.stem} has {len(found) or 'no'} label image{'s' if found else ''} of objects"
-        raise DatasetError(what, where=folder, mend="let it have one")
-    numbers = read_indices(found[0])
-    if numbers.shape != size:
-        raise MaskError(
-            f"it has shape {numbers.shape}, the mask {size}", where=found[0], mend="save it again"
-        )
-    if numbers.min(initial=0) < 0:
-        raise MaskError(
-            f"an object has the number {numbers.min()}", where=found[0], mend="number objects from 1 on"
-        )
-    # As many as there are, however they were numbered.
-    values, numbers = np.unique(numbers, return_inverse=True)
-    return numbers.reshape(size) + int(values[0] != 0)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from unetpp.data.resample import Scaling, resize_image
 from unetpp.data.symmetry import SYMMETRIES, turn, turn_back
 from unetpp.errors import ImageError, SettingError
 from unetpp.inference.engine import Engine, keras_engine, openvino_engine
+from unetpp.inference.seams import close_seams
 from unetpp.inference.tiles import round_up, tiles
 
 # A tile's side, and how wide a network's first level may be for it to take about 1.5 GB at most.
@@ -37,6 +38,7 @@ class Predictor:
         tile: pixels of a tile's side at most; a multiple of `multiple`.
         overlap: pixels that neighbouring tiles share at least.
         checked: whether what is predicted are regions of an image that has been looked at as a whole.
+        seams: whether the network's last output is where objects touch; see `close_seams`.
     """
 
     engine: Engine
@@ -47,6 +49,7 @@ class Predictor:
     tile: int = 512
     overlap: int = 128
     checked: bool = False
+    seams: bool = False
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Class probabilities at the image's own size.
@@ -104,6 +107,11 @@ class Predictor:
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Tile, run and blend: normalised (h, w, channels) -> (h, w, classes) float32."""
+        found = self._blended(pixels)
+        return close_seams(found) if self.seams else found
+
+    def _blended(self, pixels: np.ndarray) -> np.ndarray:
+        """What the network gives: normalised (h, w, channels) -> (h, w, outputs) float32."""
         size = pixels.shape[:2]
         full = round_up(size, self.multiple)
         padded = pad_by_reflection(pixels, full)
@@ -219,8 +227,8 @@ def open_predictor(
         run = keras_engine(model if level in (None, levels[-1]) else model.pruned(level))
     width = bundle.settings["filters"][0]
     tile = next(tile for tile, widest in TILES.items() if width <= widest)
-    symmetries = SYMMETRIES if tta else 1
-    return bundle, Predictor(run, bundle.normalization, bundle.scaling, symmetries, tile=tile)
+    options: dict[str, Any] = {"symmetries": SYMMETRIES if tta else 1, "tile": tile, "seams": bundle.seams}
+    return bundle, Predictor(run, bundle.normalization, bundle.scaling, **options)
 
 
 def open_predictors(paths: Sequence[Path], **options) -> tuple[Bundle, Predictor | Ensemble]:

@@ -150,7 +150,7 @@ class Validate(keras.callbacks.Callback):
 
     def watch(self, result: dict) -> bool:
         """Warn of a class that is never predicted, and stop a run that no longer gains: true."""
-        progress, classes = self.progress, self.plan.classes
+        progress, classes = self.progress, self.plan.outputs
         for name, found in zip(classes, np.sum(result["confusion"], 0), strict=True):
             missed = result["classes"][name]["support"] and not found
             progress.silent[name] = progress.silent.get(name, 0) + 1 if missed else 0
@@ -182,7 +182,13 @@ def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
     }
     settings = {name: value for name, value in model.get_config().items() if name != "name"}
     return Bundle(
-        plan.options.network, settings, plan.classes, plan.normalization, plan.scaling, origin=origin
+        plan.options.network,
+        settings,
+        plan.classes,
+        plan.normalization,
+        plan.scaling,
+        seams=plan.seams,
+        origin=origin,
     )
 
 

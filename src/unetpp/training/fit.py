@@ -235,7 +235,7 @@ def settle(plan: Plan, run: Path, pictures: list[Picture], held_out: list[Pictur
     offsets = best_offsets(*logits_of(open_network(model, plan), some))
     add_offsets(model, offsets)
     labels = predict(model, plan, held_out)
-    factors = dict(zip(plan.classes, np.exp(offsets, dtype=float).round(2).tolist(), strict=True))
+    factors = dict(zip(plan.outputs, np.exp(offsets, dtype=float).round(2).tolist(), strict=True))
     found = {"validation_at_working_size": score(labels, plan, held_out), "factors": factors}
     save_bundle(run / "model", replace(bundle, origin=bundle.origin | found), model)
     return labels

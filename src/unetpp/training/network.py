@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from unetpp.bundle import load_model
 from unetpp.model import losses
@@ -13,7 +14,11 @@ from unetpp.model.recompute import recomputing
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
 from unetpp.training.options import Options
-from unetpp.training.plan import Plan, fastest_precision
+from unetpp.training.plan import Plan
+from unetpp.training.steps import fastest_precision
+
+# How much less likely a seam is than the foreground before it is learnt, as a difference of logits.
+RARE = 3.0
 
 
 def build(plan: Plan) -> UNetPP:
@@ -22,7 +27,7 @@ def build(plan: Plan) -> UNetPP:
     network: Any = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
     network = recomputing(network) if options.low_memory else network
     settings = plan.settings or settings_of(options)
-    model = network((None, None, len(plan.normalization.mean)), len(plan.classes), **settings)
+    model = network((None, None, len(plan.normalization.mean)), len(plan.outputs), **settings)
     # Without decay, AdamW is Adam.
     optimizer = AdamW(
         options.learning_rate,
@@ -30,7 +35,10 @@ def build(plan: Plan) -> UNetPP:
         clipnorm=1.0,
         gradient_accumulation_steps=options.accumulate if options.accumulate > 1 else None,
     )
-    loss = losses.get(options.loss, class_weights=plan.class_weights)
+    weights = plan.class_weights
+    if weights and plan.seams:
+        weights = (*weights, max(weights[1:]))
+    loss = losses.get(options.loss, class_weights=weights)
     model.compile(optimizer, loss=loss, metrics=[], head_weights=options.head_weights)
     # Within the first step, TensorFlow would trace the making of each variable: seconds, more the deeper the network.
     optimizer.build(model.trainable_variables)
@@ -47,7 +55,10 @@ def begin(model, plan: Plan) -> None:
     """Give a new network the weights of the model that its plan starts from, if any."""
     if plan.options.start:
         bundle, former = load_model(Path(plan.options.start))
-        copy_weights(former, model, skip="" if bundle.classes == plan.classes else "head_")
+        alike = bundle.classes == plan.classes
+        copy_weights(former, model, skip="" if alike and bundle.seams == plan.seams else "head_")
+        if alike and plan.seams and not bundle.seams:
+            add_seam(former, model)
 
 
 def copy_weights(source, model, *, skip: str = "") -> None:
@@ -56,6 +67,16 @@ def copy_weights(source, model, *, skip: str = "") -> None:
     for layer in model.layers:
         if layer.weights and layer.name in names and not (skip and layer.name.startswith(skip)):
             layer.set_weights(source.get_layer(layer.name).get_weights())
+
+
+def add_seam(source, model) -> None:
+    """Give a model's heads those of another that knows no seams; a seam begins as a small share of the foreground."""
+    for layer in source.layers:
+        if layer.name.startswith("head_"):
+            kernel, bias = layer.get_weights()
+            seam = [kernel[..., 1:].mean(-1, keepdims=True), [bias[1:].mean() - RARE]]
+            weights = [np.append(kernel, seam[0], -1), np.append(bias, seam[1])]
+            model.get_layer(layer.name).set_weights(weights)
 
 
 @contextmanager

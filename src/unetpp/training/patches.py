@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unetpp.data.images import as_float, read_image, to_channels
+from unetpp.data.instances import read_instances, with_seams
 from unetpp.data.masks import read_mask
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling, resize_image, resize_labels
@@ -20,7 +21,7 @@ class Picture:
 
     Attributes:
         image: (h, w, C) float32, normalised.
-        mask: (h, w) uint8.
+        mask: (h, w) uint8, the classes; where objects are known, one more where they touch.
         centres: for each class but the background, (n, 2) rows and columns of some of its pixels.
     """
 
@@ -32,14 +33,17 @@ class Picture:
 def load_picture(sample, *, normalization: Normalization, num_classes, scaling: Scaling, seed=0) -> Picture:
     """Read a sample, bring it to working size and normalise it."""
     image = as_float(to_channels(read_image(sample.image), len(normalization.mean)))
-    mask = read_mask(sample.mask, num_classes)
-    size = scaling.size(mask.shape)
-    image, mask = resize_image(image, size), resize_labels(mask, size)
+    given = read_mask(sample.mask, num_classes)
+    size = scaling.size(given.shape)
+    image, mask = resize_image(image, size), resize_labels(given, size)
+    if sample.instances:
+        numbers = read_instances(sample.instances, given.shape).astype(np.int32)
+        mask = with_seams(mask, resize_labels(numbers, size), num_classes)
     # Pixel by pixel in memory, or each crop's warp would first copy the whole picture.
     image = np.ascontiguousarray(normalization.of(image)(image))
     rng = np.random.default_rng(seed)
     centres = []
-    for index in range(1, num_classes):
+    for index in range(1, num_classes + bool(sample.instances)):
         places = np.argwhere(mask == index)
         if len(places) > CENTRES:
             places = rng.choice(places, CENTRES, replace=False)

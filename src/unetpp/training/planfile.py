@@ -19,6 +19,8 @@ from unetpp.training.start import network_settings
 
 # Rows of plan.json that follow from the data and the options.
 MEASURED = ("class_weights", "normalization", "scaling", "settings")
+# Of a sample.
+FILES = ("image", "mask", "instances")
 
 
 def save_plan(plan: Plan, run: Path) -> None:
@@ -76,11 +78,13 @@ def _tuples(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(sample: dataset.Sample) -> dict[str, str]:
-    return {"stem": sample.stem, "image": str(full_path(sample.image)), "mask": str(full_path(sample.mask))}
+    files = {name: getattr(sample, name) for name in FILES}
+    return {"stem": sample.stem} | {name: str(full_path(path)) for name, path in files.items() if path}
 
 
 def _sample(row: dict[str, str]) -> dataset.Sample:
-    return dataset.Sample(row["stem"], Path(row["image"]), Path(row["mask"]))
+    files = {name: Path(row[name]) for name in FILES if name in row}
+    return dataset.Sample(row["stem"], **files)
 
 
 def read_choices(path: Path) -> tuple[dict[str, Any], tuple[str, ...] | None]:

@@ -11,7 +11,7 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
     shared = ", data-parallel" if options.devices > 1 else ""
     several = f" x {options.accumulate}" if options.accumulate > 1 else ""
     shown: dict[str, tuple[str, str]] = {
-        "classes": (", ".join(plan.classes), ""),
+        "classes": (", ".join(plan.classes) + (", and where objects touch" if plan.seams else ""), ""),
         "images": (f"{len(plan.train)} to train on, {len(plan.validation)} held out", ""),
         "channels": (f"{len(plan.normalization.mean)}", "as the images have"),
         "network": (f"{options.network}, filters {filters}", "the usual; --network, --filters change it"),

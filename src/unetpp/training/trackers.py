@@ -97,6 +97,6 @@ class Pictures(keras.callbacks.Callback):
         """Draw and write."""
         with self.writer.as_default(step=epoch):
             for k, (picture, found) in enumerate(zip(self.pictures, self.validate.labels, strict=False)):
-                shown = side_by_side(picture, found, self.validate.plan.classes)
+                shown = side_by_side(picture, found, self.validate.plan.outputs)
                 self.image(f"held_out/{k}", shown[None])
         self.writer.flush()

@@ -33,8 +33,8 @@ def predict(model, plan: Plan, pictures: Sequence[Picture]) -> list[np.ndarray]:
 def score(labels: Sequence[np.ndarray], plan: Plan, pictures: Sequence[Picture]) -> dict:
     """`scores` of labels, pooled over the pictures."""
     pairs = zip(pictures, labels, strict=True)
-    counts = [confusion(picture.mask, found, len(plan.classes)) for picture, found in pairs]
-    return scores(np.sum(counts, axis=0), plan.classes, len(labels))
+    counts = [confusion(picture.mask, found, len(plan.outputs)) for picture, found in pairs]
+    return scores(np.sum(counts, axis=0), plan.outputs, len(labels))
 
 
 def side_by_side(picture: Picture, found: np.ndarray, classes: Sequence[str]) -> np.ndarray:
@@ -51,4 +51,4 @@ def side_by_side(picture: Picture, found: np.ndarray, classes: Sequence[str]) ->
 def draw_validation(plan: Plan, pictures, labels, folder: Path) -> None:
     """Image, truth and prediction of some held-out images side by side."""
     for sample, picture, found in list(zip(plan.validation, pictures, labels, strict=True))[:PICTURES]:
-        write_png(folder / f"{sample.stem}.png", side_by_side(picture, found, plan.classes))
+        write_png(folder / f"{sample.stem}.png", side_by_side(picture, found, plan.outputs))
