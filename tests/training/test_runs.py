@@ -14,8 +14,9 @@ from runs import OPTIONS, Watcher, planned, same, state
 
 from unetpp.bundle import load_model
 from unetpp.errors import SettingError
-from unetpp.training import fit
+from unetpp.training import callbacks, fit
 from unetpp.training.average import arrays
+from unetpp.training.options import LEAST_STEPS
 from unetpp.training.schedule import Budget
 
 pytestmark = pytest.mark.usefixtures("no_graph")
@@ -88,6 +89,26 @@ def test_a_budget_that_is_spent_before_the_first_step_gives_a_model(samples, tmp
     fit.train(planned(samples, run, epochs=0, budget=1.0), run, budget, report=Watcher())
     assert budget.taken == 1
     assert (run / "model").is_dir()
+
+
+def test_a_first_validation_that_compiles_cuts_no_run_short(samples, tmp_path, monkeypatch):
+    waits, kept, predict = iter([1.0]), [], callbacks.predict
+
+    def slow_at_first(*given):
+        time.sleep(next(waits, 0))
+        return predict(*given)
+
+    class Watch(Watcher):
+        def step(self, budget, loss):
+            kept.append(budget.reserve)
+
+    monkeypatch.setattr(callbacks, "predict", slow_at_first)
+    budget = Budget(seconds=30.0)
+    fit.train(
+        planned(samples, tmp_path / "run", budget=30.0, epochs=0), tmp_path / "run", budget, report=Watch()
+    )
+    assert kept[LEAST_STEPS] == pytest.approx(0.15 * 30)
+    assert kept[-1] > 10
 
 
 def test_a_run_by_budget_goes_on_with_what_it_has_left(samples, tmp_path):

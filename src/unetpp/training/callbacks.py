@@ -1,6 +1,7 @@
 """What happens beside the steps: learning rate, progress, validation, checkpoints."""
 
 import csv
+import math
 import re
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from unetpp.training.validation import predict, score
 
 # Validations in a row without a pixel of a class after which it counts as collapsed.
 COLLAPSED = 3
+# The share of the budget that is kept back after the first validation, at most.
+FIRST = 0.15
 
 
 class Report(Protocol):
@@ -85,6 +88,7 @@ class Validate(keras.callbacks.Callback):
 
     Attributes:
         labels: of the held-out pictures, by the last validation.
+        compiled: whether there was one, so that the network has been compiled for prediction.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Validate(keras.callbacks.Callback):
         self.progress, self.follow = progress, follow
         self.budget, self.report = follow.budget, follow.report
         self.labels: list[np.ndarray] = []
+        self.compiled = False
 
     @property
     def end(self) -> list:
@@ -145,8 +150,11 @@ class Validate(keras.callbacks.Callback):
             write_history(progress.history, self.run / "history.csv")
             save_checkpoint(self.run / "checkpoints", self.model, progress)
         self.report.epoch(row)
-        # What the last validation and the offsets will take, with room for a noisy machine, pictures and the graph.
-        self.budget.reserve = 1.3 * 3 * (time.monotonic() - begun) + 10
+        # What the last validation and the offsets will take, with room for a noisy machine, pictures and the graph. The
+        # first one also compiles, which shall not cut the run short.
+        reserve = 1.3 * 3 * (time.monotonic() - begun) + 10
+        most = math.inf if self.compiled else FIRST * (self.budget.seconds or math.inf)
+        self.budget.reserve, self.compiled = min(reserve, most), True
 
     def watch(self, result: dict) -> bool:
         """Warn of a class that is never predicted, and stop a run that no longer gains: true."""

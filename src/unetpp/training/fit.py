@@ -22,7 +22,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from unetpp.bundle import Bundle, load_model, read_bundle, save_bundle
+from unetpp.bundle import WEIGHTS, Bundle, find_bundle, read_bundle, save_bundle, verified
 from unetpp.data.dataset import Sample
 from unetpp.errors import (
     BundleError,
@@ -41,7 +41,7 @@ from unetpp.training.average import Average
 from unetpp.training.batches import Batches, Continue
 from unetpp.training.callbacks import Follow, Report, Validate
 from unetpp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
-from unetpp.training.network import begin, build, precision
+from unetpp.training.network import bare, begin, build, precision
 from unetpp.training.offsets import add_offsets, best_offsets, logits_of
 from unetpp.training.options import Options
 from unetpp.training.patches import Picture, Sampler, load_picture
@@ -103,15 +103,18 @@ def train(
         tracking(trackers if first else (), plan, run) as tracked,
         devices.spread(options.devices),
     ):
+        with devices.alone():
+            twin = bare(plan)
         try:
-            steadfast(Sitting(plan, run, budget, report, held_out, batches, interrupted, tracked), resume)
+            sitting = Sitting(plan, run, budget, report, held_out, batches, twin, interrupted, tracked)
+            steadfast(sitting, resume)
         finally:
             batches.release()
         if any(devices.agree(interrupted())):
             raise KeyboardInterrupt
         if first:
             with devices.alone():
-                labels = settle(plan, run, pictures, held_out)
+                labels = settle(plan, run, twin, pictures, held_out)
     if first:
         draw_validation(plan, held_out, labels, run / "validation")
         try:
@@ -146,7 +149,7 @@ def measure_out(budget: Budget, options: Options, steps: int) -> None:
 
 @dataclass(frozen=True)
 class Sitting:
-    """What one call of `train` works with."""
+    """What one call of `train` works with; `twin` is the network that takes averaged weights and predicts."""
 
     plan: Plan
     run: Path
@@ -154,6 +157,7 @@ class Sitting:
     report: Report
     held_out: list[Picture]
     batches: Batches
+    twin: keras.Model
     interrupted: Callable[[], bool]
     tracked: Sequence[keras.callbacks.Callback]
 
@@ -189,7 +193,7 @@ def sit(sitting: Sitting, model, progress: Progress) -> Follow:
     """Train from where `progress` stands to the budget's end, an interruption or a loss that is not a number."""
     plan, run, budget = sitting.plan, sitting.run, sitting.budget
     with devices.alone():
-        average = Average(progress, build(plan), sitting.batches.whole(STATISTICS))
+        average = Average(progress, sitting.twin, sitting.batches.whole(STATISTICS))
     rate = plan.options.learning_rate * 0.5**progress.rollbacks
     follow = Follow(budget, rate, sitting.report, sitting.interrupted)
     validate = Validate(plan, sitting.held_out, run, average, progress, follow)
@@ -221,13 +225,18 @@ def start(plan: Plan, run: Path, *, resume: bool):
     return model, found or Progress()
 
 
-def settle(plan: Plan, run: Path, pictures: list[Picture], held_out: list[Picture]) -> list[np.ndarray]:
+def settle(
+    plan: Plan, run: Path, model: keras.Model, pictures: list[Picture], held_out: list[Picture]
+) -> list[np.ndarray]:
     """Choose on training pictures how readily the best model finds each class, and score it anew.
+
+    Its weights go into `model`, a network like it: one that has predicted is compiled already.
 
     Returns:
         its labels of the held-out pictures.
     """
-    bundle, model = load_model(run)
+    bundle = read_bundle(run)
+    model.load_weights(verified(find_bundle(run), bundle, WEIGHTS))
     if "factors" in bundle.origin:
         # A finished run that was resumed, and found nothing better.
         return predict(model, plan, held_out)

@@ -21,13 +21,18 @@ from unetpp.training.steps import fastest_precision
 RARE = 3.0
 
 
-def build(plan: Plan) -> UNetPP:
-    """The compiled network of a plan."""
+def bare(plan: Plan) -> UNetPP:
+    """The network of a plan, which predicts."""
     options = plan.options
     network: Any = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
     network = recomputing(network) if options.low_memory else network
     settings = plan.settings or settings_of(options)
-    model = network((None, None, len(plan.normalization.mean)), len(plan.outputs), **settings)
+    return network((None, None, len(plan.normalization.mean)), len(plan.outputs), **settings)
+
+
+def build(plan: Plan) -> UNetPP:
+    """The network of a plan, compiled, which learns."""
+    options, model = plan.options, bare(plan)
     # Without decay, AdamW is Adam.
     optimizer = AdamW(
         options.learning_rate,
