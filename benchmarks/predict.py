@@ -70,7 +70,9 @@ def pytorch(autocast):
         from torch_unetpp import TorchUNetPP, carry_over
 
         bundle, network = load_model(Path(model))
-        same = TorchUNetPP(len(bundle.normalization.mean), len(bundle.classes), bundle.settings["filters"])
+        same = TorchUNetPP(
+            len(bundle.normalization.mean), bundle.settings["num_classes"], bundle.settings["filters"]
+        )
         carry_over(network, same)
         return torch_runner(same, autocast)
 

@@ -23,7 +23,8 @@ from unetpp.data.resample import Scaling
 from unetpp.errors import BundleError, InstallError, OutputError, SettingError
 from unetpp.model.saving import weights_of
 
-FORMAT = 1
+# What is read; models without seams are written as the first, which older versions read, too.
+FORMAT = 2
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.weights.h5"
 GRAPH = "graph.xml"
@@ -59,7 +60,7 @@ class Bundle:
     graph: str = GRAPH
     sha256: dict[str, str] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
-    format: int = FORMAT
+    format: int = 1
 
     @property
     def levels(self) -> list[int]:
@@ -244,7 +245,8 @@ def write_description(folder: Path, bundle: Bundle) -> None:
 
 def description(bundle: Bundle) -> bytes:
     """The content of bundle.json."""
-    return (json.dumps(asdict(bundle), indent=2, ensure_ascii=False) + "\n").encode()
+    content = {**asdict(bundle), "format": 2 if bundle.seams else 1}
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def verified(folder: Path, bundle: Bundle, name: str) -> Path:

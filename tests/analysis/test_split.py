@@ -95,23 +95,37 @@ def test_a_ring_is_one_object_and_its_hole_stays_empty(radius, width, channels):
     assert np.array_equal(numbers, labels)
 
 
+def chain(count, radius=12, shape=(240, 240)):
+    """Discs in a closed chain, their middles, and the labels of both."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    away = radius / np.sin(np.pi / count) * 0.98
+    angles = 2 * np.pi * np.arange(count) / count
+    places = shape[0] / 2 + away * np.stack([np.sin(angles), np.cos(angles)], 1)
+    labels = np.zeros(shape, np.uint8)
+    for row, column in places:
+        labels[np.hypot(y - row, x - column) <= radius] = 1
+    return labels, [(round(row), round(column)) for row, column in places]
+
+
 @pytest.mark.parametrize("count", [3, 4, 6])
 def test_discs_in_a_closed_chain_are_as_many_as_there_are(count):
-    y, x = np.mgrid[:160, :160]
-    away = 12 / np.sin(np.pi / count) * 0.98
-    angles = 2 * np.pi * np.arange(count) / count
-    places = 80 + away * np.stack([np.sin(angles), np.cos(angles)], 1)
-    labels = np.zeros((160, 160), np.uint8)
-    for row, column in places:
-        labels[np.hypot(y - row, x - column) <= 12] = 1
+    labels, places = chain(count)
     numbers, _ = separate(labels, split=[1])
-    middles = {int(numbers[round(row), round(column)]) for row, column in places}
-    assert len(middles) == count
+    assert len({int(numbers[place]) for place in places}) == count
 
 
-def test_a_disc_inside_a_ring_is_an_object_of_its_own():
+@pytest.mark.parametrize("thickness", [3, 12])
+def test_a_disc_inside_a_ring_is_an_object_of_its_own(thickness):
     y, x = np.mgrid[:80, :80] - 40
     away = np.hypot(y, x)
-    labels = ((away <= 10) | ((away > 14) & (away <= 26))).astype(np.uint8)
+    labels = ((away <= 8) | ((away > 26 - thickness) & (away <= 26))).astype(np.uint8)
     numbers, _ = separate(labels, split=[1])
-    assert numbers[40, 40] != numbers[40, 60]
+    assert numbers[40, 40] not in (0, numbers[40, 40 + 25])
+
+
+def test_what_lies_in_a_closed_chain_is_not_one_with_it():
+    labels, places = chain(14)
+    y, x = np.mgrid[:240, :240] - 120
+    labels[np.hypot(y, x) <= 12] = 1
+    numbers, _ = separate(labels, split=[1])
+    assert len({int(numbers[place]) for place in (*places, (120, 120))}) == 15

@@ -266,6 +266,20 @@ def test_a_run_that_learns_where_objects_touch_needs_them_where_the_data_have_mo
     places = {"instances": tmp_path / "elsewhere" / "instances"}
     plan = resumed_plan(replace(moved, places=places))
     assert all(sample.instances.exists() for sample in (*plan.train, *plan.validation))
+    # They may move alone, too.
+    other = places["instances"].rename(tmp_path / "numbers")
+    plan = resumed_plan(replace(moved, places={"instances": other}))
+    assert all(sample.instances.exists() for sample in (*plan.train, *plan.validation))
+
+
+def test_a_run_that_learns_no_seams_does_not_begin_to_when_it_goes_on(begun, tmp_path):
+    data, folder = begun
+    shutil.copytree(data / "masks", tmp_path / "numbers")
+    data.rename(tmp_path / "elsewhere")
+    again = replace(order(tmp_path / "elsewhere", folder), places={"instances": tmp_path / "numbers"})
+    plan = resumed_plan(again)
+    assert not plan.seams
+    assert not any(sample.instances for sample in (*plan.train, *plan.validation))
 
 
 def test_the_folds_of_a_run_are_asked_for(data, tmp_path, capsys):

@@ -10,7 +10,8 @@ from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
 from unetpp.errors import ImageError
 from unetpp.inference.engine import keras_engine
-from unetpp.inference.predict import Predictor, crop_middle, pad_by_reflection, to_labels
+from unetpp.inference.padding import crop_middle, pad_by_reflection
+from unetpp.inference.predict import Predictor, to_labels
 
 PLAIN = Normalization((0.0,), (1.0,))
 

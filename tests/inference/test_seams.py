@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from unetpp.analysis.separate import separate
 from unetpp.data.normalization import Normalization
-from unetpp.inference.predict import Predictor, to_labels
-from unetpp.inference.seams import close_seams
+from unetpp.inference.predict import Ensemble, Predictor, to_labels
+from unetpp.inference.seams import close_seams, label_seams
 
 
 @given(seed=st.integers(0, 10**6), classes=st.integers(2, 5))
@@ -52,3 +52,35 @@ def test_a_seam_takes_apart_what_has_no_neck():
     numbers, _ = separate(parted.labels(image), split=[1], probabilities=parted(image))
     assert numbers.max() == 2
     assert numbers[16, 10] != numbers[16, 54]
+
+
+@given(seed=st.integers(0, 10**6), classes=st.integers(2, 5), scale=st.floats(0.1, 10))
+def test_a_label_of_seams_lies_where_its_class_will(seed, classes, scale):
+    rng = np.random.default_rng(seed)
+    given_ = rng.dirichlet(np.full(classes + 1, 0.5), 50)
+    labels, closed = label_seams(scale * given_), close_seams(given_[None].astype(np.float32))[0].argmax(-1)
+    seam = labels == classes
+    assert np.array_equal(labels[~seam], closed[~seam])
+    assert (closed[seam] > 0).all()
+    assert (given_[seam, -1] > given_[seam, 1:-1].max(-1)).all()
+
+
+def one_of(*outputs):
+    """A network that gives the same everywhere, in turn."""
+    left = iter(outputs)
+    return lambda images: np.broadcast_to(np.float32(next(left)), (1, 32, 32, len(outputs[0])))
+
+
+def test_one_view_that_differs_opens_no_seam():
+    views = [(0.03, 0.02, 0.95)] * 7 + [(0.6, 0.35, 0.05)]
+    predictor = Predictor(one_of(*views), Normalization((0.0,), (1.0,)), symmetries=8, seams=True)
+    assert (predictor.labels(np.zeros((32, 32, 1), np.uint8)) == 1).all()
+
+
+def test_a_model_that_knows_seams_is_averaged_with_one_that_does_not():
+    scale = Normalization((0.0,), (1.0,))
+    knows = Predictor(one_of((0.1, 0.1, 0.8)), scale, seams=True)
+    other = Predictor(one_of((0.3, 0.7)), scale)
+    found = Ensemble((knows, other))(np.zeros((32, 32, 1), np.uint8))
+    # Of 0.2, 0.4 and 0.4 half the foreground is seam: half the lead of 0.6 is left.
+    np.testing.assert_allclose(found, np.broadcast_to([0.35, 0.65], (32, 32, 2)), atol=1e-6)

@@ -117,7 +117,8 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
 
     The smoothed distance to the background is high in the middle of each object and low at the neck between two. Basins
     of its watershed are joined again unless the neck is narrower than `NECK` of the narrower object. A hole counts as
-    inside if it is wider than all that is around it, so a ring stays one; so does a closed chain of seven or more.
+    inside if it is empty and wider than all that is around it, so a ring stays one; so does a closed chain of seven or
+    more.
 
     Args:
         mask: (H, W) bool.
@@ -151,7 +152,7 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
 
 
 def with_wide_holes(mask: np.ndarray) -> np.ndarray:
-    """A mask, (H, W) bool, and those of its holes that are wider than the region around them."""
+    """A mask, (H, W) bool, and those of its empty holes that are wider than the region around them."""
     outside = label(~mask, connectivity=1)
     inner = np.ones(outside.max() + 1, bool)
     inner[0] = False
@@ -161,17 +162,18 @@ def with_wide_holes(mask: np.ndarray) -> np.ndarray:
         return mask
     holes = np.where(inner[outside], outside, 0)
     regions = label(mask, connectivity=2)
-    widths, around = depths(holes), depths(regions)
-    widest = ndimage.maximum(around, regions, range(regions.max() + 1))
+    widths = depths(holes)
+    widest = ndimage.maximum(depths(regions), regions, range(regions.max() + 1))
     filled = mask.copy()
     for hole, box in enumerate(ndimage.find_objects(holes), start=1):
         if box is None:
             continue
-        own = holes[box] == hole
-        # Left of a hole's first pixel is what lies around it.
-        region = regions[box[0].start, box[1].start + own[0].argmax() - 1]
-        if widths[box][own].max() > widest[region]:
-            filled[box] |= own
+        # A hole has a rim of the mask all around.
+        place = tuple(slice(side.start - 1, side.stop + 1) for side in box)
+        own = holes[place] == hole
+        around = np.unique(regions[place][ndimage.binary_dilation(own) & ~own])
+        if len(around) == 1 and widths[place][own].max() > widest[around[0]]:
+            filled[place] |= own
     return filled
 
 

@@ -45,22 +45,22 @@ def moved(plan, order: "Order") -> dict:
     """Both sides of a plan as they are now in the data's folder, if none of their images is where it was.
 
     Raises:
-        DatasetError: if there is no such folder.
+        DatasetError: if there is no such folder, or it is not said where the objects are numbered now.
     """
     from unetpp.data.dataset import find_samples
 
     if not order.data.is_dir():
         raise DatasetError("there is no such folder", where=order.data, mend="say where the run's images lie")
     sides = {"train": plan.train, "validation": plan.validation}
-    if any(sample.image.exists() for side in sides.values() for sample in side):
+    files = [sample.instances or sample.image for side in sides.values() for sample in side]
+    if any(path.exists() for path in files):
         return {}
-    now = {sample.stem: sample for sample in find_samples(order.data, **order.places)}
-    found = {name: tuple(now.get(old.stem, old) for old in side) for name, side in sides.items()}
-    if plan.seams and not all(sample.instances for side in found.values() for sample in side):
-        raise DatasetError(
-            "the run learns where objects touch", where=order.data, mend="give the folder of --instances, too"
-        )
-    return found
+    places = order.places if plan.seams else {**order.places, "instances": None}
+    if plan.seams and not places.get("instances"):
+        what = "the run learns where objects touch, and their numbers are not where they were"
+        raise DatasetError(what, where=files[0].parent, mend="give the folder of --instances, too")
+    now = {sample.stem: sample for sample in find_samples(order.data, **places)}
+    return {name: tuple(now.get(old.stem, old) for old in side) for name, side in sides.items()}
 
 
 def option(name: str) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 from scipy import ndimage
 
 from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image, to_channels
-from unetpp.data.instances import find_instances
 from unetpp.data.masks import mask_values, read_mask
 from unetpp.data.names import check_name, is_hidden
 from unetpp.data.normalization import Normalization, from_moments
@@ -77,29 +76,38 @@ def find_samples(
         raise DatasetError(
             "no images are here", where=images or data, mend="give a folder with images/ and masks/"
         )
-    for have, want, what, other in (
-        (image_files, mask_files, "image", "mask"),
-        (mask_files, image_files, "mask", "image"),
-    ):
-        lonely = sorted(set(have) - set(want))
-        if lonely:
-            more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
-            names = ", ".join(have[stem].name for stem in lonely[:3])
-            raise DatasetError(
-                f"{len(lonely)} {what}{'s' if len(lonely) > 1 else ''} without {other} ({names}{more})",
-                where=data,
-                mend=f"add the {other} of the same name, or take the {what} away",
-            )
+    sides = [(image_files, mask_files, "image", "mask"), (mask_files, image_files, "mask", "image")]
+    numbered = {} if instances is None else _files(Path(instances))
+    if instances is not None:
+        sides.append((image_files, numbered, "image", "label image of objects"))
+    for side in sides:
+        _refuse_lonely(*side, data)
     for path in (*image_files.values(), *mask_files.values()):
         check_name(str(path.resolve()), path)
-    samples = [Sample(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
-    if instances is None:
-        return samples
-    return [replace(sample, instances=find_instances(sample.stem, instances)) for sample in samples]
+    return [
+        Sample(stem, image_files[stem], mask_files[stem], numbered.get(stem)) for stem in sorted(image_files)
+    ]
+
+
+def _refuse_lonely(have: dict[str, Path], want: dict[str, Path], what: str, other: str, data: Path) -> None:
+    """Raise `DatasetError` for files that have no partner of the same stem."""
+    lonely = sorted(set(have) - set(want))
+    if lonely:
+        more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
+        names = ", ".join(have[stem].name for stem in lonely[:3])
+        raise DatasetError(
+            f"{len(lonely)} {what}{'s' if len(lonely) > 1 else ''} without {other} ({names}{more})",
+            where=data,
+            mend=f"add the {other} of the same name, or take the {what} away",
+        )
 
 
 def check_sizes(sample: Sample) -> tuple[int, int]:
-    """The (height, width) of an image and its mask; raise `DatasetError` if they differ."""
+    """The (height, width) of an image, its mask and its objects; raise `DatasetError` if they differ."""
+    if sample.instances:
+        same_size(
+            replace(sample, mask=sample.instances), image_size(sample.image), image_size(sample.instances)
+        )
     return same_size(sample, image_size(sample.image), image_size(sample.mask))
 
 

@@ -15,7 +15,8 @@ from unetpp.data.resample import Scaling, resize_image
 from unetpp.data.symmetry import SYMMETRIES, turn, turn_back
 from unetpp.errors import ImageError, SettingError
 from unetpp.inference.engine import Engine, keras_engine, openvino_engine
-from unetpp.inference.seams import close_seams
+from unetpp.inference.padding import crop_middle, pad_by_reflection
+from unetpp.inference.seams import close_seams, with_seam
 from unetpp.inference.tiles import round_up, tiles
 
 # A tile's side, and how wide a network's first level may be for it to take about 1.5 GB at most.
@@ -63,11 +64,15 @@ class Predictor:
         Raises:
             ImageError: if the axes, channels or numbers do not fit the model.
         """
+        return self._closed(self.outputs(image))
+
+    def outputs(self, image: np.ndarray) -> np.ndarray:
+        """What the network gives at the image's own size: as `__call__`, with a plane more if it knows seams."""
         return resize_image(mean(self._views(image)), image.shape[:2])
 
     def members(self, image: np.ndarray) -> Iterator[np.ndarray]:
         """The probabilities that `__call__` averages, one by one: (H, W, classes) float32 each."""
-        return (resize_image(view, image.shape[:2]) for view in self._views(image))
+        return (self._closed(resize_image(view, image.shape[:2])) for view in self._views(image))
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """The class of each pixel: (H, W, C) -> (H, W) uint8."""
@@ -106,12 +111,7 @@ class Predictor:
         return resize_image(pixels, self.scaling.size(image.shape[:2]))
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        """Tile, run and blend: normalised (h, w, channels) -> (h, w, classes) float32."""
-        found = self._blended(pixels)
-        return close_seams(found) if self.seams else found
-
-    def _blended(self, pixels: np.ndarray) -> np.ndarray:
-        """What the network gives: normalised (h, w, channels) -> (h, w, outputs) float32."""
+        """Tile, run and blend: normalised (h, w, channels) -> (h, w, outputs) float32."""
         size = pixels.shape[:2]
         full = round_up(size, self.multiple)
         padded = pad_by_reflection(pixels, full)
@@ -126,6 +126,9 @@ class Predictor:
             total[piece.place] += piece.weight * found
         assert total is not None
         return crop_middle(total, size)
+
+    def _closed(self, outputs: np.ndarray) -> np.ndarray:
+        return close_seams(outputs) if self.seams else outputs
 
     def _views(self, image: np.ndarray) -> Iterator[np.ndarray]:
         """Probabilities at working size, by each symmetry in turn."""
@@ -142,7 +145,9 @@ class Ensemble:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Class probabilities at the image's own size: (H, W, C) -> (H, W, classes) float32."""
-        return mean(predictor(image) for predictor in self.predictors)
+        if not any(predictor.seams for predictor in self.predictors):
+            return mean(predictor(image) for predictor in self.predictors)
+        return close_seams(mean(with_seam(p.outputs(image), known=p.seams) for p in self.predictors))
 
     def members(self, image: np.ndarray) -> Iterator[np.ndarray]:
         """The probabilities of each member in turn: (H, W, classes) float32."""
@@ -305,16 +310,3 @@ def to_labels(probabilities: np.ndarray) -> np.ndarray:
         labels[probabilities[..., index] > best] = index
         best = np.maximum(best, probabilities[..., index])
     return labels
-
-
-def pad_by_reflection(pixels: np.ndarray, least: tuple[int, int]) -> np.ndarray:
-    """Reflect an image on all sides until it is at least `least` high and wide."""
-    extra = [max(0, need - have) for need, have in zip(least, pixels.shape[:2], strict=True)]
-    pads = [(e // 2, e - e // 2) for e in extra]
-    return np.pad(pixels, [*pads, (0, 0)], mode="symmetric")
-
-
-def crop_middle(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Undo `pad_by_reflection`: the middle `size` of an image."""
-    top, left = ((have - want) // 2 for have, want in zip(pixels.shape[:2], size, strict=True))
-    return pixels[top : top + size[0], left : left + size[1]]

@@ -14,7 +14,8 @@ from unetpp.data.images import read_image
 from unetpp.errors import InstallError
 from unetpp.inference.engine import openvino_core
 from unetpp.inference.evaluate import evaluate
-from unetpp.inference.predict import Predictor, open_predictor, pad_by_reflection
+from unetpp.inference.padding import pad_by_reflection
+from unetpp.inference.predict import Predictor, open_predictor
 from unetpp.inference.tiles import round_up, tiles
 
 # Images that show the ranges of the network's activations, and how many must be left to score.

@@ -9,9 +9,10 @@ MOST = 0.98
 def close_seams(probabilities: np.ndarray) -> np.ndarray:
     """Give the seams to the likeliest class beside the background, which is less sure there.
 
-    Be q the probabilities, those of the seam added to the likeliest class k, and s the seam's share of q_k. Half of s
-    times the lead of q_k over the background goes from one to the other. So the most probable class is that of q, all
-    add up to 1, and the probability dips where objects touch, which takes them apart; see `split_touching`.
+    This is the last step of prediction, after means over views and models. Be q the probabilities, those of the seam
+    added to the likeliest class k, and s the seam's share of q_k. Half of s times the lead of q_k over the background
+    goes from one to the other. So the most probable class is that of q, all add up to 1, and the probability dips where
+    objects touch, which takes them apart; see `split_touching`.
 
     Args:
         probabilities: (h, w, C + 1) float32, the last of seams.
@@ -32,3 +33,15 @@ def close_seams(probabilities: np.ndarray) -> np.ndarray:
     np.put_along_axis(found, likeliest, whole - cut, -1)
     found[..., :1] += cut
     return found
+
+
+def with_seam(outputs: np.ndarray, *, known: bool) -> np.ndarray:
+    """What a network gives, (h, w, n), with a plane of no seams, (h, w, n + 1), unless seams are known to it."""
+    return outputs if known else np.pad(outputs, ((0, 0), (0, 0), (0, 1)))
+
+
+def label_seams(probabilities: np.ndarray) -> np.ndarray:
+    """Class indices, or C where the class of `close_seams` is less likely than its seam: (..., C + 1) -> (...) ints."""
+    seam, classes = probabilities[..., -1], probabilities[..., :-1]
+    likeliest, own = 1 + classes[..., 1:].argmax(-1), classes[..., 1:].max(-1)
+    return np.where(own + seam > classes[..., 0], np.where(seam > own, classes.shape[-1], likeliest), 0)

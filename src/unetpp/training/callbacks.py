@@ -150,16 +150,18 @@ class Validate(keras.callbacks.Callback):
             write_history(progress.history, self.run / "history.csv")
             save_checkpoint(self.run / "checkpoints", self.model, progress)
         self.report.epoch(row)
-        # What the last validation and the offsets will take, with room for a noisy machine, pictures and the graph. The
-        # first one also compiles, which shall not cut the run short.
+        # What the last validation and the offsets will take, with room for a noisy machine, pictures and the graph. On
+        # JAX the first one also compiles, for a minute or more, which shall not cut the run short.
         reserve = 1.3 * 3 * (time.monotonic() - begun) + 10
-        most = math.inf if self.compiled else FIRST * (self.budget.seconds or math.inf)
+        compiles = keras.backend.backend() == "jax" and not self.compiled
+        most = FIRST * (self.budget.seconds or math.inf) if compiles else math.inf
         self.budget.reserve, self.compiled = min(reserve, most), True
 
     def watch(self, result: dict) -> bool:
         """Warn of a class that is never predicted, and stop a run that no longer gains: true."""
-        progress, classes = self.progress, self.plan.outputs
-        for name, found in zip(classes, np.sum(result["confusion"], 0), strict=True):
+        progress = self.progress
+        # Seams may well be found late.
+        for name, found in zip(self.plan.classes, np.sum(result["confusion"], 0), strict=False):
             missed = result["classes"][name]["support"] and not found
             progress.silent[name] = progress.silent.get(name, 0) + 1 if missed else 0
             if progress.silent[name] == COLLAPSED:

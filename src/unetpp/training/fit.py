@@ -10,11 +10,8 @@ RUN/
   validation/         image, truth and prediction of held-out images, side by side
 """
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,14 +32,16 @@ from unetpp.errors import (
     UnetppError,
 )
 from unetpp.export import add_graph
+from unetpp.inference.seams import label_seams
 from unetpp.model import losses
 from unetpp.training import devices
 from unetpp.training.average import Average
 from unetpp.training.batches import Batches, Continue
 from unetpp.training.callbacks import Follow, Report, Validate
 from unetpp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
+from unetpp.training.interruption import interruptible
 from unetpp.training.network import bare, begin, build, precision
-from unetpp.training.offsets import add_offsets, best_offsets, logits_of
+from unetpp.training.offsets import add_offsets, best_offsets, logits_of, most_likely
 from unetpp.training.options import Options
 from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
@@ -92,6 +91,8 @@ def train(
     """
     options = plan.options
     plan, pictures, held_out = load_sides(plan, report.warn)
+    if plan.seams and not any(len(picture.centres[-1]) for picture in pictures):
+        report.warn("no two objects touch: there are no seams to learn from")
     steps = options.steps(len(pictures))
     measure_out(budget, options, steps)
     sampler = Sampler(pictures, options.patch, focus=options.focus, strength=options.augmentation)
@@ -241,7 +242,8 @@ def settle(
         # A finished run that was resumed, and found nothing better.
         return predict(model, plan, held_out)
     some = pictures[:: max(1, len(pictures) // max(TUNING, len(held_out)))]
-    offsets = best_offsets(*logits_of(open_network(model, plan), some))
+    label = label_seams if plan.seams else most_likely
+    offsets = best_offsets(*logits_of(open_network(model, plan), some), label)
     add_offsets(model, offsets)
     labels = predict(model, plan, held_out)
     factors = dict(zip(plan.outputs, np.exp(offsets, dtype=float).round(2).tolist(), strict=True))
@@ -298,23 +300,3 @@ def load_pictures(samples: Sequence[Sample], plan: Plan, warn: Callable[[str], N
         )
     kept, pictures = zip(*found, strict=True)
     return kept, list(pictures)
-
-
-@contextmanager
-def interruptible():
-    """Gives a function that tells whether SIGINT or SIGTERM came; a second one is raised as ever."""
-    asked = threading.Event()
-    former: dict[int, Any] = {}
-
-    def handle(number, frame):
-        asked.set()
-        signal.signal(number, former[number])
-
-    main = threading.current_thread() is threading.main_thread()
-    for number in (signal.SIGINT, signal.SIGTERM) if main else ():
-        former[number] = signal.signal(number, handle)
-    try:
-        yield asked.is_set
-    finally:
-        for which, handler in former.items():
-            signal.signal(which, handler)

@@ -18,7 +18,7 @@ from unetpp.training.plan import Plan
 from unetpp.training.steps import fastest_precision
 
 # How much less likely a seam is than the foreground before it is learnt, as a difference of logits.
-RARE = 3.0
+RARE = 1.0
 
 
 def bare(plan: Plan) -> UNetPP:
@@ -62,8 +62,8 @@ def begin(model, plan: Plan) -> None:
         bundle, former = load_model(Path(plan.options.start))
         alike = bundle.classes == plan.classes
         copy_weights(former, model, skip="" if alike and bundle.seams == plan.seams else "head_")
-        if alike and plan.seams and not bundle.seams:
-            add_seam(former, model)
+        if alike and bundle.seams != plan.seams:
+            copy_heads(former, model, len(plan.classes))
 
 
 def copy_weights(source, model, *, skip: str = "") -> None:
@@ -74,14 +74,19 @@ def copy_weights(source, model, *, skip: str = "") -> None:
             layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
-def add_seam(source, model) -> None:
-    """Give a model's heads those of another that knows no seams; a seam begins as a small share of the foreground."""
+def copy_heads(source, model, classes: int) -> None:
+    """Give a model's heads those of another for the same classes, where one of both knows seams.
+
+    A seam begins as a share of the foreground, in a direction of its own: were it that of the foreground, what lies
+    below would get no gradient that tells them apart.
+    """
     for layer in source.layers:
         if layer.name.startswith("head_"):
-            kernel, bias = layer.get_weights()
-            seam = [kernel[..., 1:].mean(-1, keepdims=True), [bias[1:].mean() - RARE]]
-            weights = [np.append(kernel, seam[0], -1), np.append(bias, seam[1])]
-            model.get_layer(layer.name).set_weights(weights)
+            kernel, bias = (weights[..., :classes] for weights in layer.get_weights())
+            head = model.get_layer(layer.name)
+            seam = head.get_weights()[0][..., classes:] + kernel[..., 1:].mean(-1, keepdims=True)
+            rare = np.full(seam.shape[-1], bias[1:].mean() - RARE)
+            head.set_weights([np.append(kernel, seam, -1), np.append(bias, rare)])
 
 
 @contextmanager

@@ -6,7 +6,7 @@ classifier to new a priori probabilities", 2002, equation 2.4). Losses such as D
 are not computed but tried.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,12 +21,20 @@ SWEEPS = 3
 VALUES = 3_000_000
 
 
-def best_offsets(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def most_likely(probabilities: np.ndarray) -> np.ndarray:
+    """(n, C) -> (n,) class indices."""
+    return probabilities.argmax(-1)
+
+
+def best_offsets(
+    logits: np.ndarray, truth: np.ndarray, label: Callable[[np.ndarray], np.ndarray] = most_likely
+) -> np.ndarray:
     """The offsets of the classes that give the highest mean foreground IoU, found class by class.
 
     Args:
         logits: (n, C) float, or log-probabilities.
         truth: (n,) class indices.
+        label: class indices, (n,), by what is proportional to probabilities, (n, C).
 
     Returns:
         (C,) float32; 0 for the background.
@@ -36,14 +44,14 @@ def best_offsets(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
         [0.0, -0.23]
     """
     classes = logits.shape[1]
-    offsets, best = np.zeros(classes, np.float32), value(logits, truth)
+    offsets, best = np.zeros(classes, np.float32), value(logits, truth, label)
     for _ in range(SWEEPS):
         before = best
         for index in range(1, classes):
             for step in TRIED:
                 tried = offsets.copy()
                 tried[index] = step
-                reached = value(logits + tried, truth)
+                reached = value(logits + tried, truth, label)
                 if reached > best:
                     offsets, best = tried, reached
         if best == before:
@@ -51,9 +59,9 @@ def best_offsets(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return offsets
 
 
-def value(logits: np.ndarray, truth: np.ndarray) -> float:
-    """`foreground_iou` of the likeliest classes."""
-    return foreground_iou(confusion(truth, logits.argmax(1), logits.shape[1]))
+def value(logits: np.ndarray, truth: np.ndarray, label: Callable[[np.ndarray], np.ndarray]) -> float:
+    """`foreground_iou` of the labels."""
+    return foreground_iou(confusion(truth, label(np.exp(logits)), logits.shape[1]))
 
 
 def logits_of(predictor: Predictor, pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,7 @@ class Options:
             FILE.csv:COLUMN; "" for near-duplicates alone.
         folds: of a cross-validation; 0 for none.
         fold: which one is held out, from 1; 0 for each in turn.
+        seams: learn where objects touch, too; so if their instances are given.
         workers: threads that draw crops.
         seed: of the split, the crops, and the first weights.
 
@@ -89,6 +90,7 @@ class Options:
     group_by: str = ""
     folds: int = 0
     fold: int = 0
+    seams: bool = False
     workers: int = 0
     seed: int = 0
 

@@ -12,7 +12,7 @@ from unetpp.data import dataset
 from unetpp.data.groups import find_groups, fold_of_each, split
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling, measure_scaling
-from unetpp.errors import DatasetError
+from unetpp.errors import DatasetError, SettingError
 from unetpp.model.weights import resolve_class_weights
 from unetpp.training.options import Options
 from unetpp.training.start import (
@@ -25,6 +25,7 @@ from unetpp.training.start import (
 from unetpp.training.steps import decide_steps
 
 LONG_SIDE = 512
+SEAM = "seam"
 # Images whose objects are measured; the side of those that a network should still see.
 MEASURED, SMALLEST = 100, 12
 # Pixels of the longest side that crops can be drawn from: OpenCV counts them in 16 bits.
@@ -77,12 +78,12 @@ class Plan:
     @property
     def seams(self) -> bool:
         """Whether the network learns, beside the classes, where objects touch."""
-        return any(sample.instances for sample in (*self.train, *self.validation))
+        return self.options.seams
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """What the network tells apart, by index: the classes, and seams."""
-        return (*self.classes, "seam") if self.seams else self.classes
+        return (*self.classes, SEAM) if self.seams else self.classes
 
 
 def make_plan(
@@ -106,6 +107,7 @@ def make_plan(
     for name, count in zip(names, counts.sum(0), strict=True):
         if not count:
             raise DatasetError(f"no image shows the class {name}", mend="give --classes that occur")
+    options = replace(options, seams=check_seams(samples, names, options))
     why = reasons_given(options)
     why["classes"] = GIVEN if classes else "as many as values in the masks; --classes names them"
     start = read_start(options) if options.start else None
@@ -129,6 +131,20 @@ def make_plan(
     sides = {"train": tuple(train), "validation": tuple(validation)}
     settings = network_settings(start) if start else {}
     return Plan(options, names, weights, normalization, scaling, **sides, reasons=why, settings=settings)
+
+
+def check_seams(samples: Sequence[dataset.Sample], names: Sequence[str], options: Options) -> bool:
+    """Whether seams shall be learnt: if it is known which object each pixel is of.
+
+    Raises:
+        SettingError: if they shall be and it is not, or a class has their name.
+    """
+    known = any(sample.instances for sample in samples)
+    if options.seams and not known:
+        raise SettingError("the plan has seams, where objects touch", mend="give the folder of --instances")
+    if known and SEAM in names:
+        raise SettingError(f"a class is called {SEAM}, as is where objects touch", mend="give another name")
+    return known
 
 
 def reasons_given(options: Options) -> dict[str, str]:

@@ -43,5 +43,5 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
 
 def _length(options: Options) -> str:
     long = f"{options.budget / 60:g} minutes" if options.budget else f"{options.epochs} epochs"
-    long += f", {options.passes} crops of each image between validations" if options.passes > 2 else ""
+    long += f", {options.passes} crops of each image between validations" if options.passes != 2 else ""
     return long + (f", at most {options.patience} validations without gain" if options.patience else "")

@@ -12,6 +12,7 @@ from unetpp.analysis.scores import confusion, scores
 from unetpp.data.images import write_png
 from unetpp.inference.engine import keras_engine
 from unetpp.inference.predict import Predictor, to_labels
+from unetpp.inference.seams import label_seams
 from unetpp.training.patches import Picture
 from unetpp.training.plan import Plan
 
@@ -25,9 +26,9 @@ def open_network(model, plan: Plan) -> Predictor:
 
 
 def predict(model, plan: Plan, pictures: Sequence[Picture]) -> list[np.ndarray]:
-    """Labels of every picture, (h, w) uint8 each."""
-    predictor = open_network(model, plan)
-    return [to_labels(predictor.probabilities(picture.image)) for picture in pictures]
+    """Labels of every picture, (h, w) each; those of seams lie where prediction will find their class."""
+    predictor, label = open_network(model, plan), label_seams if plan.seams else to_labels
+    return [label(predictor.probabilities(picture.image)) for picture in pictures]
 
 
 def score(labels: Sequence[np.ndarray], plan: Plan, pictures: Sequence[Picture]) -> dict:
