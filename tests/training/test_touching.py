@@ -57,6 +57,7 @@ def test_a_run_learns_seams_and_its_model_gives_classes(numbered, tmp_path):
     assert bundle.seams
     assert bundle.classes == tuple(CLASSES)
     assert set(bundle.origin["factors"]) == {*CLASSES, "seam"}
+    assert bundle.origin["factors"]["seam"] == 1
     assert network.output_shape[-1] == len(CLASSES) + 1
     _, predictor = open_predictor(tmp_path / "run", engine="keras")
     found = predictor(np.zeros((32, 32, 3), np.uint8))

@@ -32,7 +32,6 @@ from unetpp.errors import (
     UnetppError,
 )
 from unetpp.export import add_graph
-from unetpp.inference.seams import label_seams
 from unetpp.model import losses
 from unetpp.training import devices
 from unetpp.training.average import Average
@@ -41,7 +40,7 @@ from unetpp.training.callbacks import Follow, Report, Validate
 from unetpp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from unetpp.training.interruption import interruptible
 from unetpp.training.network import bare, begin, build, precision
-from unetpp.training.offsets import add_offsets, best_offsets, logits_of, most_likely
+from unetpp.training.offsets import add_offsets, best_offsets, logits_of
 from unetpp.training.options import Options
 from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
@@ -242,8 +241,7 @@ def settle(
         # A finished run that was resumed, and found nothing better.
         return predict(model, plan, held_out)
     some = pictures[:: max(1, len(pictures) // max(TUNING, len(held_out)))]
-    label = label_seams if plan.seams else most_likely
-    offsets = best_offsets(*logits_of(open_network(model, plan), some), label)
+    offsets = best_offsets(*logits_of(open_network(model, plan), some), seams=plan.seams)
     add_offsets(model, offsets)
     labels = predict(model, plan, held_out)
     factors = dict(zip(plan.outputs, np.exp(offsets, dtype=float).round(2).tolist(), strict=True))

@@ -6,12 +6,13 @@ classifier to new a priori probabilities", 2002, equation 2.4). Losses such as D
 are not computed but tried.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from unetpp.analysis.scores import confusion, foreground_iou
 from unetpp.inference.predict import Predictor
+from unetpp.inference.seams import label_seams
 from unetpp.training.patches import Picture
 
 # What is tried: factors from a quarter to four, in thirds of an octave.
@@ -21,20 +22,13 @@ SWEEPS = 3
 VALUES = 3_000_000
 
 
-def most_likely(probabilities: np.ndarray) -> np.ndarray:
-    """(n, C) -> (n,) class indices."""
-    return probabilities.argmax(-1)
-
-
-def best_offsets(
-    logits: np.ndarray, truth: np.ndarray, label: Callable[[np.ndarray], np.ndarray] = most_likely
-) -> np.ndarray:
+def best_offsets(logits: np.ndarray, truth: np.ndarray, *, seams: bool = False) -> np.ndarray:
     """The offsets of the classes that give the highest mean foreground IoU, found class by class.
 
     Args:
         logits: (n, C) float, or log-probabilities.
         truth: (n,) class indices.
-        label: class indices, (n,), by what is proportional to probabilities, (n, C).
+        seams: whether the last class is where objects touch; its offset stays 0.
 
     Returns:
         (C,) float32; 0 for the background.
@@ -44,14 +38,14 @@ def best_offsets(
         [0.0, -0.23]
     """
     classes = logits.shape[1]
-    offsets, best = np.zeros(classes, np.float32), value(logits, truth, label)
+    offsets, best = np.zeros(classes, np.float32), value(logits, truth, seams)
     for _ in range(SWEEPS):
         before = best
-        for index in range(1, classes):
+        for index in range(1, classes - seams):
             for step in TRIED:
                 tried = offsets.copy()
                 tried[index] = step
-                reached = value(logits + tried, truth, label)
+                reached = value(logits + tried, truth, seams)
                 if reached > best:
                     offsets, best = tried, reached
         if best == before:
@@ -59,9 +53,10 @@ def best_offsets(
     return offsets
 
 
-def value(logits: np.ndarray, truth: np.ndarray, label: Callable[[np.ndarray], np.ndarray]) -> float:
-    """`foreground_iou` of the labels."""
-    return foreground_iou(confusion(truth, label(np.exp(logits)), logits.shape[1]))
+def value(logits: np.ndarray, truth: np.ndarray, seams: bool = False) -> float:
+    """`foreground_iou` of the likeliest classes."""
+    labels = label_seams(np.exp(logits)) if seams else logits.argmax(1)
+    return foreground_iou(confusion(truth, labels, logits.shape[1]))
 
 
 def logits_of(predictor: Predictor, pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
