@@ -51,12 +51,13 @@ class Report:
     def epoch(self, row): pass
 
 
-build = fit.build
-def told(plan):
-    model = build(plan)
-    print("on", len(model.weights[0].value.sharding.device_set))
-    return model
-fit.build = told
+def told(make):
+    def made(plan):
+        model = make(plan)
+        print("on", len(model.weights[0].value.sharding.device_set))
+        return model
+    return made
+fit.bare, fit.build = told(fit.bare), told(fit.build)
 
 for argument in sys.argv[1:]:
     run, count = argument.rsplit(":", 1)
@@ -112,8 +113,8 @@ def alone(samples, tmp_path_factory):
     fit.train(begun, folder / "half", Budget(), report=Watcher())
     runs = [f"{folder / 'one'}:1", f"{folder / 'two'}:2", f"{folder / 'half'}:2"]
     out = end(begin("-c", SCRIPT, *runs, virtual=2))
-    # The network in training, and its twin, which validates on one device.
-    assert re.findall(r"on (\d)", out) == ["1", "1", "2", "1", "2", "1"]
+    # The twin, which validates on one device, and the network in training.
+    assert re.findall(r"on (\d)", out) == ["1", "1", "1", "2", "1", "2"]
     return folder
 
 
