@@ -23,7 +23,7 @@ from unetpp.data.resample import Scaling
 from unetpp.errors import BundleError, InstallError, OutputError, SettingError
 from unetpp.model.saving import weights_of
 
-# What is read; models without seams are written as the first, which older versions read, too.
+# The newest version of a description that is read.
 FORMAT = 2
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.weights.h5"
@@ -47,7 +47,6 @@ class Bundle:
         graph: the graph that prediction takes by default.
         sha256: of each file beside the description, by its name.
         origin: how the model came to be: data, options, versions, scores.
-        format: the version of this description.
     """
 
     network: str
@@ -60,7 +59,11 @@ class Bundle:
     graph: str = GRAPH
     sha256: dict[str, str] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
-    format: int = 1
+
+    @property
+    def format(self) -> int:
+        """The version of this description: models without seams have that which older versions read, too."""
+        return 2 if self.seams else 1
 
     @property
     def levels(self) -> list[int]:
@@ -245,7 +248,7 @@ def write_description(folder: Path, bundle: Bundle) -> None:
 
 def description(bundle: Bundle) -> bytes:
     """The content of bundle.json."""
-    content = {**asdict(bundle), "format": 2 if bundle.seams else 1}
+    content = {**asdict(bundle), "format": bundle.format}
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 

@@ -1,6 +1,8 @@
 """Runs that learn where objects touch."""
 
 import json
+import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +17,7 @@ from unetpp.data.masks import read_mask
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
 from unetpp.data.synthetic import CLASSES, write_dataset
-from unetpp.errors import DatasetError, MaskError, SettingError
+from unetpp.errors import DatasetError, ImageError, MaskError, SettingError
 from unetpp.inference.predict import open_predictor
 from unetpp.training import fit
 from unetpp.training.options import Options
@@ -123,6 +125,14 @@ def test_what_has_no_numbers_or_another_seam_is_refused_before_training(numbered
         make_plan(numbered, Options(), CLASSES)
 
 
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are Unicode there")
+def test_numbers_in_a_folder_whose_name_is_no_text_are_refused(numbered, tmp_path):
+    folder = tmp_path / os.fsdecode(b"numbers\xff")
+    (tmp_path / "data" / "instances").rename(folder)
+    with pytest.raises(ImageError, match="not valid UTF-8"):
+        find_samples(tmp_path / "data", instances=folder)
+
+
 def test_an_older_version_refuses_a_model_with_seams(numbered, tmp_path):
     model_of(tmp_path / "plain")
     assert json.loads((tmp_path / "plain" / DESCRIPTION).read_text())["format"] == 1
@@ -130,3 +140,4 @@ def test_an_older_version_refuses_a_model_with_seams(numbered, tmp_path):
     save_bundle(tmp_path / "seams", replace(bundle, seams=True), network)
     assert json.loads((tmp_path / "seams" / DESCRIPTION).read_text())["format"] == 2
     assert read_bundle(tmp_path / "seams").seams
+    assert read_bundle(tmp_path / "seams").format == 2

@@ -127,9 +127,13 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     Returns:
         (H, W) int32, 0 outside the mask.
     """
-    shown, mask = mask, with_wide_holes(mask)
-    regions = label(mask, connectivity=2)
+    shown, regions = mask, label(mask, connectivity=2)
     height = depths(regions)
+    holes = wide_holes(regions, height)
+    if holes.any():
+        mask = shown | holes
+        regions = label(mask, connectivity=2)
+        height = depths(regions)
     if probability is not None:
         height *= np.where(shown, probability, 1)
     height = ndimage.gaussian_filter(height, SMOOTH) * mask
@@ -151,30 +155,34 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
     return (regions * shown).astype(np.int32)
 
 
-def with_wide_holes(mask: np.ndarray) -> np.ndarray:
-    """A mask, (H, W) bool, and those of its empty holes that are wider than the region around them."""
-    outside = label(~mask, connectivity=1)
+def wide_holes(regions: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """The empty holes that are wider than the region around them: (H, W) bool.
+
+    Args:
+        regions: (H, W) the number of the region that a pixel is in, 0 outside.
+        depth: (H, W), of `depths`.
+    """
+    found = np.zeros(regions.shape, bool)
+    outside = label(regions == 0, connectivity=1)
     inner = np.ones(outside.max() + 1, bool)
     inner[0] = False
     for edge in (outside[0], outside[-1], outside[:, 0], outside[:, -1]):
         inner[edge] = False
     if not inner.any():
-        return mask
+        return found
     holes = np.where(inner[outside], outside, 0)
-    regions = label(mask, connectivity=2)
     widths = depths(holes)
-    widest = ndimage.maximum(depths(regions), regions, range(regions.max() + 1))
-    filled = mask.copy()
+    widest = ndimage.maximum(depth, regions, range(regions.max() + 1))
     for hole, box in enumerate(ndimage.find_objects(holes), start=1):
         if box is None:
             continue
-        # A hole has a rim of the mask all around.
+        # A hole has a rim of a region all around.
         place = tuple(slice(side.start - 1, side.stop + 1) for side in box)
         own = holes[place] == hole
         around = np.unique(regions[place][ndimage.binary_dilation(own) & ~own])
         if len(around) == 1 and widths[place][own].max() > widest[around[0]]:
-            filled[place] |= own
-    return filled
+            found[place] |= own
+    return found
 
 
 def count_markers(regions: np.ndarray, markers: np.ndarray) -> np.ndarray:

@@ -82,7 +82,7 @@ def find_samples(
         sides.append((image_files, numbered, "image", "label image of objects"))
     for side in sides:
         _refuse_lonely(*side, data)
-    for path in (*image_files.values(), *mask_files.values()):
+    for path in (*image_files.values(), *mask_files.values(), *numbered.values()):
         check_name(str(path.resolve()), path)
     return [
         Sample(stem, image_files[stem], mask_files[stem], numbered.get(stem)) for stem in sorted(image_files)
@@ -104,11 +104,10 @@ def _refuse_lonely(have: dict[str, Path], want: dict[str, Path], what: str, othe
 
 def check_sizes(sample: Sample) -> tuple[int, int]:
     """The (height, width) of an image, its mask and its objects; raise `DatasetError` if they differ."""
+    size = image_size(sample.image)
     if sample.instances:
-        same_size(
-            replace(sample, mask=sample.instances), image_size(sample.image), image_size(sample.instances)
-        )
-    return same_size(sample, image_size(sample.image), image_size(sample.mask))
+        same_size(replace(sample, mask=sample.instances), size, image_size(sample.instances))
+    return same_size(sample, size, image_size(sample.mask))
 
 
 def same_size(sample: Sample, image: tuple[int, ...], mask: tuple[int, ...]) -> tuple[int, int]:

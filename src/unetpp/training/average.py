@@ -39,7 +39,7 @@ class Average(keras.callbacks.Callback):
         progress.steps += 1
         weights = values(self.model.trainable_variables)
         share = 1 - min(0.99, (1 + progress.steps) / (10 + progress.steps))
-        progress.average = moved(progress.average or weights, weights, share)
+        progress.average = mover()(progress.average or weights, weights, share)
 
     def applied(self) -> keras.Model:
         """The twin, with the averaged weights and their statistics."""
@@ -71,20 +71,17 @@ def values(variables) -> list:
 
 def moved(average: Sequence, weights: Sequence, share: float) -> list:
     """Arrays moved a share of the way to others; new ones, for JAX may have made the twin's weights of the old."""
-    if keras.backend.backend() == "jax":
-        return _moved_by_jax()(average, weights, share)
-    return _moved(average, weights, share)
-
-
-def _moved(average, weights, share):
     return [a + share * (w - a) for a, w in zip(average, weights, strict=True)]
 
 
 @functools.cache
-def _moved_by_jax():
+def mover():
+    """`moved`, compiled where JAX runs."""
+    if keras.backend.backend() != "jax":
+        return moved
     import jax
 
-    return jax.jit(_moved)
+    return jax.jit(moved)
 
 
 def arrays(variables) -> list[np.ndarray]:
