@@ -171,8 +171,8 @@ def wide_holes(regions: np.ndarray, depth: np.ndarray) -> np.ndarray:
     if not inner.any():
         return found
     holes = np.where(inner[outside], outside, 0)
-    widths = depths(holes)
-    widest = ndimage.maximum(depth, regions, range(regions.max() + 1))
+    widest = np.zeros(regions.max() + 1, np.float32)
+    np.maximum.at(widest, regions[regions > 0], depth[regions > 0])
     for hole, box in enumerate(ndimage.find_objects(holes), start=1):
         if box is None:
             continue
@@ -180,7 +180,10 @@ def wide_holes(regions: np.ndarray, depth: np.ndarray) -> np.ndarray:
         place = tuple(slice(side.start - 1, side.stop + 1) for side in box)
         own = holes[place] == hole
         around = np.unique(regions[place][ndimage.binary_dilation(own) & ~own])
-        if len(around) == 1 and widths[place][own].max() > widest[around[0]]:
+        # Most holes are too small by their sides already.
+        if len(around) > 1 or min(own.shape) / 2 <= widest[around[0]]:
+            continue
+        if depths(own.astype(np.uint8)).max() > widest[around[0]]:
             found[place] |= own
     return found
 
