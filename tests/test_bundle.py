@@ -2,8 +2,10 @@
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from disks import fill, mounted
@@ -62,6 +64,20 @@ def test_a_network_of_a_fixed_size_is_read_back_free(tmp_path):
     save_bundle(tmp_path, Bundle("UNetPP", model.get_config(), ("nothing", "thing"), scale), model)
     _, predictor = open_predictor(str(tmp_path))
     assert predictor(np.zeros((30, 41, 1), np.uint8)).shape == (30, 41, 2)
+
+
+def test_jax_which_compiles_a_network_for_each_size_sees_few(tmp_path):
+    saved(tmp_path)
+    seen = set()
+    _, predictor = open_predictor(tmp_path, engine="keras")
+    watched = replace(
+        predictor, engine=lambda image: [seen.add(image.shape[1:3]), predictor.engine(image)][1]
+    )
+    for size in ((64, 40), (64, 64), (30, 64)):
+        image = np.random.default_rng(0).integers(0, 256, (*size, 1), np.uint8)
+        assert watched(image).shape == (*size, 2)
+    few, all_three = {(128, 128)}, {(64, 64), (32, 64)}
+    assert seen == (few if keras.backend.backend() == "jax" else all_three)
 
 
 def test_a_run_folder_stands_for_its_model(tmp_path):

@@ -14,7 +14,7 @@ from unetpp.data.normalization import FLOOR, Normalization
 from unetpp.data.resample import Scaling, resize_image
 from unetpp.data.symmetry import SYMMETRIES, turn, turn_back
 from unetpp.errors import ImageError, SettingError
-from unetpp.inference.engine import Engine, keras_engine, openvino_engine
+from unetpp.inference.engine import Engine, keras_engine, keras_multiple, openvino_engine
 from unetpp.inference.padding import crop_middle, pad_by_reflection
 from unetpp.inference.seams import close_seams, with_seam
 from unetpp.inference.tiles import round_up, tiles
@@ -205,7 +205,7 @@ def open_predictor(
     bundle, folder = read_bundle(path), find_bundle(path)
     if engine == "auto":
         engine = "openvino" if GRAPH in bundle.sha256 else "keras"
-    levels = bundle.levels
+    levels, multiple = bundle.levels, Predictor.multiple
     if level is not None:
         check_level(bundle, level, folder)
     if engine == "openvino":
@@ -230,10 +230,11 @@ def open_predictor(
             raise SettingError(what, where=folder, mend=mend)
         _, model = load_model(path)
         run = keras_engine(model if level in (None, levels[-1]) else model.pruned(level))
+        multiple = keras_multiple()
     width = bundle.settings["filters"][0]
     tile = next(tile for tile, widest in TILES.items() if width <= widest)
     options: dict[str, Any] = {"symmetries": SYMMETRIES if tta else 1, "tile": tile, "seams": bundle.seams}
-    return bundle, Predictor(run, bundle.normalization, bundle.scaling, **options)
+    return bundle, Predictor(run, bundle.normalization, bundle.scaling, multiple=multiple, **options)
 
 
 def open_predictors(paths: Sequence[Path], **options) -> tuple[Bundle, Predictor | Ensemble]:

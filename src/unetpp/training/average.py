@@ -1,7 +1,7 @@
 """The moving average of a model's weights, which is validated and kept in place of the weights."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -30,6 +30,7 @@ class Average(keras.callbacks.Callback):
     def __init__(self, progress: "Progress", twin: keras.Model, batches: Sequence[np.ndarray]):
         super().__init__()
         self.progress, self.twin, self.batches = progress, twin, batches
+        self.gather = gatherer(twin)
 
     def on_train_batch_end(self, batch, logs=None):
         """Follow the weights."""
@@ -46,20 +47,42 @@ class Average(keras.callbacks.Callback):
         assign(self.twin.variables, arrays(self.model.variables))
         if self.progress.average:
             assign(self.twin.trainable_variables, map(np.asarray, self.progress.average))
-            measure_statistics(self.twin, self.batches)
+            measure_statistics(self.twin, self.batches, self.gather)
         return self.twin
 
 
-def measure_statistics(model, batches: Sequence[np.ndarray]) -> None:
-    """Set the moving statistics of batch normalisation to their mean over some batches of images."""
+def measure_statistics(model, batches: Sequence[np.ndarray], gather: Callable) -> None:
+    """Set the moving statistics of batch normalisation to their mean over some batches of images; see `gatherer`."""
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in layers]
-    for k, images in enumerate(batches if layers else ()):
-        for layer in layers:
-            layer.momentum = k / (k + 1)
-        model(images, training=True)
+    statistics = [variable for layer in layers for variable in layer.non_trainable_variables]
+    momenta, found = [layer.momentum for layer in layers], []
+    for layer in layers:
+        layer.momentum = 0.0  # so that they become those of the batch
+    for images in batches if layers else ():
+        gather(images)
+        found.append(arrays(statistics))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
+    if found:
+        assign(statistics, (np.mean(parts, axis=0) for parts in zip(*found, strict=True)))
+
+
+def gatherer(model) -> Callable[[np.ndarray], object]:
+    """What shows a network a batch of images as in training, so that its batch normalisation takes note of them."""
+    if keras.backend.backend() != "jax":
+        return functools.partial(model, training=True)
+    import jax
+
+    # Unless the network is compiled as a whole, JAX compiles each of its operations, which takes longer.
+    @jax.jit
+    def run(trainable, others, images):
+        return model.stateless_call(trainable, others, images, training=True)[1]
+
+    def gather(images):
+        others = model.non_trainable_variables
+        assign(others, run(values(model.trainable_variables), values(others), images))
+
+    return gather
 
 
 def values(variables) -> list:
