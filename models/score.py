@@ -40,14 +40,14 @@ VARIANTS = {
 }
 
 
-def scores(folder: Path, samples, rules: Rules, instances: Path | None, kinds: dict[str, set[int]]) -> dict:
+def scores(folder: Path, samples, rules: Rules, kinds: dict[str, set[int]]) -> dict:
     """The figures of every variant."""
     found = {}
     given = {name: v for name, v in VARIANTS.items() if name != "int8" or INT8 in read_bundle(folder).sha256}
     sides = {sample.stem: max(image_size(sample.image)) for sample in samples}
     for name, options in given.items():
         bundle, predictor = open_predictor(folder, **options)
-        made = predictions(predictor, samples, bundle.classes, instances)
+        made = predictions(predictor, samples, bundle.classes)
         records = list(ahead(lambda p, classes=bundle.classes: to_record(p, classes, rules), made))
         result = summarize(records, bundle.classes)
         kept = ("classes", "mean_iou", "mean_dice", "accuracy", "images", "figures", "intervals", "objects")
@@ -104,11 +104,11 @@ if __name__ == "__main__":
     parser.add_argument("--kind", action="append", default=[])
     chosen = parser.parse_args()
     names = set((chosen.model / HELD_OUT).read_text(encoding="utf-8").splitlines())
-    samples = [sample for sample in find_samples(chosen.data) if sample.stem in names]
+    samples = [s for s in find_samples(chosen.data, instances=chosen.instances) if s.stem in names]
     rules = Rules(tuple(chosen.split), tuple(chosen.thin), chosen.smallest)
     draw_failures(chosen.model, samples)
     kinds = {
         name: set(map(int, sides.split(","))) for name, _, sides in (k.partition("=") for k in chosen.kind)
     }
-    found = scores(chosen.model, samples, rules, chosen.instances, kinds)
+    found = scores(chosen.model, samples, rules, kinds)
     (chosen.model / "scores.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

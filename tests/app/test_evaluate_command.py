@@ -82,7 +82,15 @@ def test_true_objects_are_taken_from_a_folder(trained, data, tmp_path, capsys):
     assert found["blood_cell"]["true"] == total
     assert found["bacteria"]["true"] == 0
     sorted(folder.iterdir())[0].unlink()
-    refuses(capsys, "evaluate", trained, data, "--instances", folder, saying="no label image of objects")
+    refuses(
+        capsys,
+        "evaluate",
+        trained,
+        data,
+        "--instances",
+        folder,
+        saying="1 image without label image of objects",
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +99,7 @@ def test_true_objects_are_taken_from_a_folder(trained, data, tmp_path, capsys):
         (["--tolerance", "-1"], "--tolerance"),
         (["--split", "whale"], ["no class whale", "bacteria"]),
         (["--smallest", "-1"], "--smallest"),
-        (["--instances", "nowhere"], "no label image"),
+        (["--instances", "nowhere"], "nowhere: there is no such folder"),
         (["--against", "nowhere"], "no such folder"),
     ],
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import tifffile
 
-from unetpp.data.dataset import Sample
+from unetpp.data.dataset import Sample, find_samples
 from unetpp.data.images import write_png
 from unetpp.inference.evaluate import predictions
 from unetpp.inference.predict import to_labels
@@ -27,7 +27,7 @@ def test_images_masks_and_objects_may_all_be_ome_tiffs(tmp_path):
         tifffile.imwrite(
             tmp_path / kind / "a.ome.tif", pixels.astype(pixels.dtype if kind != "masks" else np.uint8)
         )
-    sample = Sample("a", tmp_path / "images" / "a.ome.tif", tmp_path / "masks" / "a.ome.tif")
+    [sample] = find_samples(tmp_path, instances=tmp_path / "instances")
     chances = np.zeros((4, 6, 2), np.float32)
-    [found] = predictions(lambda image: chances, [sample], ("background", "cell"), tmp_path / "instances")
+    [found] = predictions(lambda image: chances, [sample], ("background", "cell"))
     np.testing.assert_array_equal(found.instances, np.searchsorted([0, 7, 9], numbers))

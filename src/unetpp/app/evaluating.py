@@ -38,6 +38,7 @@ def run_evaluation(
         check_comparable(model, against)
     samples, _ = samples_for(model, data, places)
     truth = checked(truth or {})
+    samples = numbered(samples, truth.pop("instances", None))
     groups = groups_of(samples, truth.pop("group_by", ""))
     options = {"engine": engine or {}, "rules": Rules(**rules or {}), **truth}
 
@@ -97,6 +98,7 @@ def run_report(
         samples, kept = held_out(run)
         group_by = group_by or kept
         note = "these images have chosen the model's best epoch: new ones may score lower"
+    samples = numbered(samples, truth.pop("instances", None))
     groups = groups_of(samples, group_by)
 
     def draw(found):
@@ -122,7 +124,6 @@ def look_at(
     *,
     rules: Rules,
     engine: dict,
-    instances: Path | None = None,
     tolerance: float = TOLERANCE,
 ):
     """Predict samples and hold them against their truth, with a bar.
@@ -133,7 +134,6 @@ def look_at(
         also: what else to make of each prediction.
         rules: what an object is; checked by the model's classes before it is run.
         engine: options of `open_predictor`.
-        instances: the folder of true objects.
         tolerance: of boundaries, in pixels.
 
     Returns:
@@ -147,7 +147,7 @@ def look_at(
     rules.indices(bundle.classes)
 
     def work(sample):
-        [made] = predictions(predictor, [sample], bundle.classes, instances)
+        [made] = predictions(predictor, [sample], bundle.classes)
         return also(made), to_record(made, bundle.classes, rules, tolerance)
 
     found = []
@@ -172,6 +172,13 @@ def checked(truth: dict) -> dict:
     if not tolerance >= 0:
         raise SettingError(f"--tolerance cannot be {tolerance:g}", mend="give pixels from 0 on")
     return dict(truth)
+
+
+def numbered(samples, folder: Path | None):
+    """Samples with the true objects in a folder, if one is given; else as they are."""
+    from unetpp.data.dataset import with_instances
+
+    return with_instances(samples, folder) if folder else samples
 
 
 def groups_of(samples, group_by: str) -> list[int] | None:

@@ -76,17 +76,26 @@ def find_samples(
         raise DatasetError(
             "no images are here", where=images or data, mend="give a folder with images/ and masks/"
         )
-    sides = [(image_files, mask_files, "image", "mask"), (mask_files, image_files, "mask", "image")]
-    numbered = {} if instances is None else _files(Path(instances))
-    if instances is not None:
-        sides.append((image_files, numbered, "image", "label image of objects"))
-    for side in sides:
-        _refuse_lonely(*side, data)
-    for path in (*image_files.values(), *mask_files.values(), *numbered.values()):
+    _refuse_lonely(image_files, mask_files, "image", "mask", data)
+    _refuse_lonely(mask_files, image_files, "mask", "image", data)
+    for path in (*image_files.values(), *mask_files.values()):
         check_name(str(path.resolve()), path)
-    return [
-        Sample(stem, image_files[stem], mask_files[stem], numbered.get(stem)) for stem in sorted(image_files)
-    ]
+    samples = [Sample(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
+    return with_instances(samples, instances) if instances else samples
+
+
+def with_instances(samples: Sequence[Sample], folder: Path) -> list[Sample]:
+    """Samples with the label images in a folder that number their objects, by the images' names.
+
+    Raises:
+        DatasetError: if an image has none, or two.
+        ImageError: if a path is not valid UTF-8.
+    """
+    files = _files(Path(folder))
+    _refuse_lonely({s.stem: s.image for s in samples}, files, "image", "label image of objects", folder)
+    for sample in samples:
+        check_name(str(files[sample.stem].resolve()), files[sample.stem])
+    return [replace(sample, instances=files[sample.stem]) for sample in samples]
 
 
 def _refuse_lonely(have: dict[str, Path], want: dict[str, Path], what: str, other: str, data: Path) -> None:
@@ -244,7 +253,7 @@ def _files(folder: Path) -> dict[str, Path]:
     """Image files below a folder by stem."""
     if not folder.is_dir():
         what = "this is a file, not a folder" if folder.exists() else "there is no such folder"
-        raise DatasetError(what, where=folder, mend="give a folder with images/ and masks/")
+        raise DatasetError(what, where=folder, mend="give a folder of images")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         below = path.relative_to(folder)

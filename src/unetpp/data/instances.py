@@ -5,30 +5,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from unetpp.data.images import IMAGE_SUFFIXES
 from unetpp.data.masks import read_indices
-from unetpp.errors import DatasetError, MaskError
+from unetpp.errors import MaskError
 
 # A seam is as wide as this share of its object's half width, but of so many pixels at least and at most.
 SHARE, LEAST, MOST = 0.5, 1.5, 4.0
-
-
-def find_instances(stem: str, folder: Path) -> Path:
-    """The label image of an image's objects: of its name, in any format.
-
-    Raises:
-        DatasetError: if there is none, or several.
-    """
-    place = folder / stem
-    found = sorted(
-        path
-        for path in place.parent.glob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.removesuffix(".ome") == place.name
-    )
-    if len(found) != 1:
-        what = f"{stem} has {len(found) or 'no'} label image{'s' if found else ''} of objects"
-        raise DatasetError(what, where=folder, mend="let it have one")
-    return found[0]
 
 
 def read_instances(path: Path, size: tuple[int, ...]) -> np.ndarray:

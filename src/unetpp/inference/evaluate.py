@@ -14,7 +14,7 @@ from unetpp.analysis.rules import Rules
 from unetpp.analysis.scores import confusion, scores
 from unetpp.data.dataset import Sample, same_size
 from unetpp.data.images import read_image
-from unetpp.data.instances import find_instances, read_instances
+from unetpp.data.instances import read_instances
 from unetpp.data.masks import read_mask
 from unetpp.errors import ImageError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
@@ -77,10 +77,7 @@ class Prediction:
 
 
 def predictions(
-    predictor: Predictor | Ensemble,
-    samples: Sequence[Sample],
-    classes: Sequence[str],
-    instances: Path | None = None,
+    predictor: Predictor | Ensemble, samples: Sequence[Sample], classes: Sequence[str]
 ) -> Iterator[Prediction]:
     """Predict images whose truth is known, at their own full resolution.
 
@@ -88,14 +85,13 @@ def predictions(
         predictor: finds the classes of an image.
         samples: images with masks.
         classes: the name of each class, by index.
-        instances: a folder of label images with each true object's number, by the images' names.
 
     Raises:
         DatasetError, ImageError, MaskError: at the first sample that cannot be used.
     """
     for sample in samples:
         image, truth = read_pair(sample, len(classes))
-        numbers = read_instances(find_instances(sample.stem, instances), truth.shape) if instances else None
+        numbers = read_instances(sample.instances, truth.shape) if sample.instances else None
         with blaming(sample.image):
             found = predictor(image)
         yield Prediction(sample, image, truth, of_classes(found), to_labels(found), numbers)
