@@ -78,6 +78,12 @@ def test_length_and_width_of_a_rod_are_those_it_was_drawn_with(degrees, width):
     assert wide == pytest.approx(rod.sum() / length, rel=0.06)
 
 
+@given(seed=st.integers(0, 10**6), level=st.floats(-0.1, 0.3))
+def test_no_object_is_shorter_than_the_disc_of_its_area(seed, level):
+    table = measure(*separate(blobs(seed, level=level)), NAMES)
+    assert (table["length"] >= table["equivalent_diameter"]).all()
+
+
 def test_the_length_of_a_bent_filament_is_measured_along_it():
     mask = np.zeros((60, 120), np.uint8)
     for start, end in (((50, 10), (10, 50)), ((10, 50), (50, 90))):

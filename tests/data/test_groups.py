@@ -10,9 +10,9 @@ from pairs import put
 from PIL import Image
 
 from unetpp.data.dataset import Sample, find_samples
-from unetpp.data.groups import duplicate_groups, find_groups, fold_of_each, split
+from unetpp.data.groups import duplicate_groups, find_groups, fold_of_each, group_keys, split
 from unetpp.data.images import write_png
-from unetpp.errors import DatasetError
+from unetpp.errors import DatasetError, SettingError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "darkfield"
 
@@ -226,3 +226,9 @@ def test_folds_are_whole_alike_repeatable_and_keep_groups(presence, folds, group
         for column in (1, 2):
             shown = np.bincount(found, counts[:, column], minlength=folds)
             assert shown.max() - shown.min() <= 3
+
+
+def test_what_is_no_regular_expression_is_refused():
+    samples = [Sample("a", Path("a.png"), Path("a.png"))]
+    with pytest.raises(SettingError, match=r"\( is no regular expression"):
+        group_keys(samples, "(")

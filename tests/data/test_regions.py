@@ -135,6 +135,29 @@ def test_infinite_pixels_are_refused(tmp_path):
         read(tmp_path / "a.tif", (), slice(0, 1), slice(0, 2))
 
 
+def saved_as_zarr(path, pixels, axes):
+    group = zarr.create_group(path)
+    group.create_array("0", data=pixels)
+    group.attrs.update({"ome": {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}})
+
+
+def test_the_axes_of_an_ome_zarr_are_told_by_their_types(tmp_path):
+    types = {"moment": "time", "channel": "channel", "y": "space", "x": "space"}
+    pixels = RNG.integers(0, 255, (2, 3, 40, 50)).astype(np.uint8)
+    saved_as_zarr(tmp_path / "a.zarr", pixels, [{"name": n, "type": t} for n, t in types.items()])
+    with open_regions(tmp_path / "a.zarr") as regions:
+        assert (regions.plane_axes, regions.plane_shape) == ("T", (2,))
+        found = regions.read((1,), slice(3, 20), slice(5, 50))
+        np.testing.assert_array_equal(found, np.moveaxis(pixels[1, :, 3:20, 5:50], 0, -1))
+
+
+@pytest.mark.parametrize("names", [("row", "column"), ("y", "y"), ("z", "y", "x")])
+def test_axes_without_one_y_and_one_x_are_refused(names, tmp_path):
+    saved_as_zarr(tmp_path / "a.zarr", np.zeros((40, 50), np.uint8), [{"name": name} for name in names])
+    with pytest.raises(ImageError, match=f"its 2 axes are named {', '.join(names)}"):
+        read(tmp_path / "a.zarr", (), ROWS, COLUMNS)
+
+
 def test_a_zarr_folder_without_an_image_is_refused(tmp_path):
     zarr.create_group(tmp_path / "a.zarr")
     with pytest.raises(ImageError, match="no multiscales"):

@@ -2,14 +2,18 @@
 
 import functools
 import os
+import shutil
 import signal
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from unetpp import UNetPP
+from unetpp.app.run import run_prediction
 from unetpp.bundle import Bundle, save_bundle
 from unetpp.data.normalization import Normalization
 from unetpp.data.synthetic import draw
@@ -21,7 +25,7 @@ from unetpp.inference.predict import open_predictor
 
 pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
-from unetpp.inference.cluster import Model, connect, spread
+from unetpp.inference.cluster import Model, _run, connect, spread
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +91,49 @@ def test_a_worker_that_dies_has_its_work_done_by_another(client, model, images, 
     for name in names:
         one, other = (np.asarray(Image.open(tmp_path / how / "labels" / name)) for how in ("alone", "spread"))
         np.testing.assert_array_equal(one, other)
+
+
+def test_workers_elsewhere_find_the_model_and_write_where_the_command_was_given(
+    client, model, images, tmp_path, monkeypatch
+):
+    shutil.copytree(model, tmp_path / "models" / "by_name")
+    (tmp_path / "images").mkdir()
+    shutil.copy(images / "0.png", tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    # The workers' own folder is another.
+    options = {"engine": {"engine": "auto"}, "cluster": client.scheduler.address}
+    assert not run_prediction([Path("by_name")], ["images"], Path("out"), **options)
+    assert (tmp_path / "out" / "labels" / "0.png").is_file()
+
+
+def test_a_scheduler_that_is_gone_is_named(model, images, tmp_path):
+    bundle, predictor = open_predictor(model)
+    folder = Folder(find_jobs([str(images)]), predictor, tmp_path / "out", classes=bundle.classes)
+    with connect(workers=1) as client:
+        done = spread(client, Model((str(model),)))(folder.pieces)
+        next(done)
+        client.cluster.close()
+        with pytest.raises(ClusterError, match="the Dask scheduler is gone"):
+            list(done)
+
+
+def test_another_model_in_the_place_of_one_is_opened_anew_and_by_threads_once(monkeypatch):
+    opened, used = [], []
+
+    def open_slowly(paths, **options):
+        time.sleep(0.05)
+        opened.append(paths)
+        return [], f"predictor {len(opened)}"
+
+    monkeypatch.setattr("unetpp.inference.cluster.open_predictors", open_slowly)
+    for identity in ("first", "second"):
+        model = Model(("here",), identity=identity)
+        workers = [threading.Thread(target=_run, args=(used.append, model)) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert used == 4 * ["predictor 1"] + 4 * ["predictor 2"]
 
 
 def test_nobody_at_an_address_is_said_within_ten_seconds():

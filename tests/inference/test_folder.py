@@ -42,6 +42,14 @@ def test_hidden_files_and_folders_are_left_alone(tmp_path):
     assert [job.name for job in find_jobs([str(tmp_path / ".in")])] == ["a"]
 
 
+def test_the_arrays_of_a_zarr_folder_are_no_images_of_their_own_whatever_it_is_called(tmp_path):
+    zarr = pytest.importorskip("zarr", reason="the extra [formats] is not installed")
+    zarr.create_group(tmp_path / "in" / "scan").create_array("0", data=np.zeros((8, 8), np.uint8))
+    picture(tmp_path / "in" / "project.zarr" / "a.png")
+    picture(tmp_path / "in" / "scan" / "thumbnail.png")
+    assert [job.name for job in find_jobs([str(tmp_path / "in")])] == ["project.zarr/a", "scan"]
+
+
 def test_a_link_is_called_as_it_is_named(tmp_path):
     (tmp_path / "in").mkdir()
     picture(tmp_path / "blobs" / "8f3a.png").rename(tmp_path / "blobs" / "8f3a01")

@@ -80,6 +80,7 @@ def test_ome_zarr_says_what_its_labels_are(slide, tmp_path):
     said = dict(zarr.open_group(tmp_path / "out.zarr", mode="r").attrs)
     assert set(said) == {"ome"}
     assert said["ome"]["version"] == "0.5"
+    assert said["ome"]["multiscales"][0]["name"] == "out.zarr"
     assert [axis["name"] for axis in said["ome"]["multiscales"][0]["axes"]] == ["y", "x"]
     assert [entry["class"] for entry in said["ome"]["image-label"]["properties"]] == list(CLASSES)
 
@@ -108,6 +109,18 @@ def test_plain_pages_are_a_stack_like_any_other(tmp_path):
     predict_folder(find_jobs([str(tmp_path / "in.tif")]), PREDICTOR, tmp_path / "out", classes=CLASSES)
     found = tifffile.imread(tmp_path / "out" / "labels" / "in.ome.tif")
     np.testing.assert_array_equal(found, [PREDICTOR.labels(page[..., None]) for page in stack])
+
+
+def test_axes_without_names_are_planes_of_their_own(tmp_path):
+    stack = RNG.integers(0, 256, (2, 5, 50, 70), np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", stack, photometric="minisblack")
+    for name in ("out.ome.tif", "out.ome.zarr"):
+        predict_folder(find_jobs([str(tmp_path / "in.tif")]), PREDICTOR, tmp_path / name, classes=CLASSES)
+        with open_regions(tmp_path / name) as regions:
+            assert regions.plane_shape == (2, 5)
+            for plane in np.ndindex(2, 5):
+                found = regions.read(plane, slice(0, 50), slice(0, 70))[..., 0]
+                np.testing.assert_array_equal(found, PREDICTOR.labels(stack[plane][..., None]))
 
 
 class StopError(Exception):
@@ -145,6 +158,40 @@ def test_another_model_starts_anew(slide, tmp_path):
     run_until(first, PREDICTOR, 7)
     again = Folder(jobs, PREDICTOR, tmp_path / "out", identity="another model")
     assert len(again.pieces) == len(first.pieces)
+
+
+@pytest.mark.parametrize("name", ["out", "out.ome.zarr"])
+def test_labels_that_were_about_to_be_replaced_are(name, slide, tmp_path):
+    jobs, out = find_jobs([str(slide)]), tmp_path / name
+    assert predict_folder(jobs, PREDICTOR, out, classes=CLASSES) == []
+    other = {"classes": CLASSES, "identity": "another"}
+    inverted = Predictor(lambda images: smooth(images)[..., ::-1], PREDICTOR.normalization, tile=128)
+    run_until(Folder(jobs, inverted, out, existing="overwrite", **other), inverted, 7)
+    again = Folder(jobs, inverted, out, existing="skip", **other)
+    assert again.pieces
+    assert again.run(threads(inverted)) == []
+    [labels] = [out] if name != "out" else out.rglob("in.ome.tif")
+    np.testing.assert_array_equal(labels_of(labels), inverted.labels(RGB))
+    assert not Folder(jobs, inverted, out, existing="skip", **other).pieces
+
+
+def test_an_ome_zarr_that_is_replaced_is_there_whole_at_any_moment(slide, tmp_path, monkeypatch):
+    jobs, out = find_jobs([str(slide)]), tmp_path / "out.ome.zarr"
+    predict_folder(jobs, PREDICTOR, out, classes=CLASSES)
+
+    def interrupted(*_):
+        raise StopError
+
+    again = Folder(jobs, PREDICTOR, out, classes=CLASSES, existing="overwrite")
+    with monkeypatch.context() as patch:
+        patch.setattr(slides, "exchange", interrupted)
+        with pytest.raises(StopError):
+            again.run(threads(PREDICTOR))
+    np.testing.assert_array_equal(labels_of(out), PREDICTOR.labels(RGB))
+    # All is predicted: what is left is to give it its name.
+    assert not Folder(jobs, PREDICTOR, out, classes=CLASSES, existing="skip").pieces
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tif", "out.ome.zarr"]
+    np.testing.assert_array_equal(labels_of(out), PREDICTOR.labels(RGB))
 
 
 def test_a_slide_of_nothing_but_background_is_finished(tmp_path):

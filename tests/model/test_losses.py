@@ -194,6 +194,15 @@ def value_and_gradient(function, y, p):
     return found.detach().numpy(), tensor.grad.numpy()
 
 
+@pytest.mark.parametrize("name", SMOOTH)
+def test_without_smoothing_an_absent_class_has_no_say_and_no_slope_that_is_no_number(name):
+    y, p = np.array([[0, 2]]), np.array([[[0.9, 0.0, 0.1], [0.3, 0.0, 0.7]]], np.float32)
+    found, slope = value_and_gradient(losses.get(name, smooth=0.0), y, p)
+    without, _ = value_and_gradient(losses.get(name, smooth=0.0), y // 2, p[..., ::2])
+    np.testing.assert_allclose(found, without, rtol=1e-5)
+    assert np.isfinite(slope).all()
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", PIXEL + REGION)
 def test_half_precision_is_computed_in_float32(name, dtype):
@@ -320,3 +329,36 @@ def test_every_function_has_its_class_and_its_docstring():
         assert getattr(losses, name) is cls.function
         assert getattr(losses, cls.__name__) is cls
         assert len(inspect.getdoc(cls)) > 20
+
+
+def test_losses_of_keras_add_up_with_ours_in_any_order():
+    y, p = np.array([[[0, 1]], [[1, 1]]]), np.full((2, 1, 2, 2), 0.5, np.float32)
+    theirs, ours = keras.losses.SparseCategoricalCrossentropy(), losses.Dice()
+    weighted = losses.weighted_loss(keras.losses.sparse_categorical_crossentropy, [1, 2])
+    for a, b in ((theirs, ours), (weighted, ours), (theirs, ours + ours)):
+        expected = float(a(y, p)) + float(b(y, p))
+        for total in (a + b, b + a):
+            np.testing.assert_allclose(float(total(y, p)), expected, rtol=1e-5)
+
+
+def test_options_of_a_loss_that_is_made_already_are_refused():
+    with pytest.raises(SettingError, match="class_weights"):
+        losses.get(losses.Dice(), class_weights=[1, 50])
+    with pytest.raises(SettingError, match="'balance'"):
+        losses.Dice(class_weights="balance")
+
+
+def test_weights_of_a_sum_reach_every_term_and_leave_the_rest():
+    theirs = losses.weighted_loss(keras.losses.sparse_categorical_crossentropy, [1, 2])
+    found = losses.weighted_loss(losses.Sum([losses.Dice(), theirs], name="mine", reduction="sum"), [1, 3])
+    assert (found.name, found.reduction) == ("mine", "sum")
+    assert found.losses[0].options["class_weights"] == found.losses[1].class_weights == (1.0, 3.0)
+
+
+def test_a_weighted_loss_is_read_twice_from_one_config():
+    config = losses.weighted_loss(keras.losses.sparse_categorical_crossentropy, [1, 2]).get_config()
+    assert [type(losses.Weighted.from_config(config)) for _ in range(2)] == 2 * [losses.Weighted]
+
+
+def test_balanced_weights_need_no_number_of_classes():
+    assert resolve_class_weights("balanced", None, counts=[75, 25]) == (2 / 3, 2.0)

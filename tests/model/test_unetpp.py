@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from unetpp import UNet, UNetPP
 from unetpp.errors import SettingError
@@ -268,3 +269,50 @@ def test_heads_count_as_much_as_they_are_given():
     for wrong in ((1,), (0, 0), (1, -1)):
         with pytest.raises(SettingError, match="head_weights"):
             loss(wrong)
+
+
+def test_a_loss_function_of_a_single_channel_is_the_loss_of_its_name():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 16, 16, 1), np.float32), rng.integers(0, 2, (2, 16, 16))
+    model = UNetPP((16, 16, 1), 1, filters=(2, 4))
+    found = []
+    for loss in (losses.dice, losses.Dice(), "dice"):
+        model.compile(loss=loss, metrics=[])
+        found.append(model.evaluate(x, y, verbose=0))
+    expected = losses.dice(y, ops.convert_to_tensor(model.predict(x, verbose=0)))
+    np.testing.assert_allclose(found, float(ops.mean(expected)), rtol=1e-5)
+
+
+def test_metrics_leave_out_the_pixels_that_the_loss_ignores():
+    model = UNetPP((16, 16, 1), 2, filters=(2, 4))
+    ignoring = losses.Tversky(ignore_index=255) + losses.Focal(ignore_index=255)
+    x = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
+    right = model.predict(x, verbose=0).argmax(-1)
+    y = np.where(np.arange(16) < 4, 255, right)
+    model.compile(loss=ignoring)
+    assert model.evaluate(x, y, verbose=0, return_dict=True)["iou"] == 1
+
+
+def test_a_weight_a_pixel_is_refused_and_one_an_image_counts():
+    model = UNetPP((16, 16, 1), 2, filters=(2, 4))
+    model.compile(loss="dice", metrics=[])
+    x, y = np.random.default_rng(0).random((2, 16, 16, 1), np.float32), np.zeros((2, 16, 16), int)
+    y[1] = 1
+    each = [model.evaluate(x[k : k + 1], y[k : k + 1], verbose=0) for k in range(2)]
+    both = model.evaluate(x, y, sample_weight=np.array([1.0, 3.0]), verbose=0)
+    np.testing.assert_allclose(both, (each[0] + 3 * each[1]) / 2, rtol=1e-5)
+    # TensorFlow knows of the shape within the step alone.
+    with pytest.raises(Exception, match=r"ignore_index|reshape"):
+        model.evaluate(x, y, sample_weight=np.ones((2, 16, 16)), verbose=0)
+    predicted = ops.full((2, 16, 16, 2), 0.5)
+    with pytest.raises(SettingError, match="ignore_index"):
+        model.compute_loss(x, ops.convert_to_tensor(y), predicted, ops.ones((2, 16, 16)))
+
+
+def test_what_is_not_compiled_on_tensorflow_is_where_another_backend_loads_it(tmp_path):
+    model = UNetPP((16, 16, 1), 2, filters=(2, 4))
+    model.compile("sgd")
+    assert model.jit_compile == (keras.backend.backend() == "jax")
+    assert model.get_compile_config()["jit_compile"] in ("auto", True)
+    model.save(tmp_path / "a.keras")
+    assert keras.models.load_model(tmp_path / "a.keras").jit_compile == model.jit_compile

@@ -88,9 +88,9 @@ def measure(
         - eccentricity: of the ellipse of its second moments, pixels taken as squares, 0 for a disc; orientation: of its
           longer axis against the vertical, counter-clockwise, from -pi/2 to pi/2.
         - solidity: its area by that of the convex hull of its pixels as squares.
-        - length: of the longest path along the skeleton, from border to border, of a closed one around it; width: area
-          by length. The length of an object that has no skeleton, for it is all border to others, is its equivalent
-          diameter.
+        - length: of the longest path along the skeleton, from border to border, of a closed one around it, but never
+          less than the equivalent diameter, of which little or nothing is left by thinning in some stubby objects;
+          width: area by length.
         - intensity_mean_C, intensity_min_C, intensity_max_C: of each channel C from 1.
         - probability: the mean.
         - touches_border: whether the image may cut it off.
@@ -117,7 +117,8 @@ def measure(
     table["equivalent_diameter"] = np.sqrt(4 * table["area"] / np.pi)
     table["solidity"] = table["area"] / hull_areas(runs.number[runs.order], *by_object(runs)) if count else []
     along = lengths(numbers, count)
-    table["length"] = np.where(along > 0, along, table["equivalent_diameter"])
+    # No shape's longest chord is shorter than that of the disc of its area.
+    table["length"] = np.maximum(along, table["equivalent_diameter"])
     table["width"] = table["area"] / table["length"]
     if image is not None:
         table |= intensities(runs, np.atleast_3d(image))

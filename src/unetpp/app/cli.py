@@ -286,17 +286,15 @@ def main(arguments=None) -> None:
             stream.reconfigure(errors="replace")
     try:
         sys.exit(cli.main(arguments, standalone_mode=False) or 0)
-    except click.exceptions.Abort:
-        sys.exit(130)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _fail("interrupted; what was written stays", 130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except UnetppError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted; what was written stays", 130)
     except MemoryError:
-        _fail("the memory is full; give a smaller --batch or --patch, or close other programs")
+        _fail("the memory is full; close other programs, or in training give a smaller --batch or --patch")
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}")
 

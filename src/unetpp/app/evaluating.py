@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import platform
 import shlex
 import sys
@@ -12,7 +13,7 @@ from unetpp import __version__
 from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.rules import Rules
 from unetpp.app.progress import counting, duration
-from unetpp.app.run import console, errors, open_models, samples_for
+from unetpp.app.run import console, errors, learnt, open_models, samples_for
 from unetpp.errors import OutputError, SettingError
 
 
@@ -37,6 +38,8 @@ def run_evaluation(
     if against:
         check_comparable(model, against)
     samples, _ = samples_for(model, data, places)
+    if against and (note := learnt(against, samples)):
+        errors.print(f"{against}: {note}", highlight=False, soft_wrap=True)
     truth = checked(truth or {})
     samples = numbered(samples, truth.pop("instances", None))
     groups = groups_of(samples, truth.pop("group_by", ""))
@@ -95,6 +98,9 @@ def run_report(
     if data:
         samples, note = samples_for(run, data, places)
     else:
+        if given := [name for name, value in places.items() if value]:
+            what = f"--{given[0].replace('_', '-')} is about DATA"
+            raise SettingError(what, mend="name DATA too: unetpp report RUN DATA")
         samples, kept = held_out(run)
         group_by = group_by or kept
         note = "these images have chosen the model's best epoch: new ones may score lower"
@@ -161,9 +167,14 @@ def look_at(
 
 
 def refuse_existing(output: Path | None, *, overwrite: bool) -> None:
-    """Raise unless a file may be written."""
+    """Raise unless a file may, and can, be written: it is known before work that takes long."""
     if output and output.exists() and (output.is_dir() or not overwrite):
         raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
+    for folder in output.absolute().parents if output else ():
+        if folder.exists():
+            if not folder.is_dir() or not os.access(folder, os.W_OK):
+                raise OutputError("nothing can be written here", where=folder, mend="give another folder")
+            break
 
 
 def checked(truth: dict) -> dict:

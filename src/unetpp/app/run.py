@@ -34,14 +34,19 @@ def run_prediction(
 ) -> bool:
     """Predict, and say what failed; True if anything did."""
     from unetpp.analysis.rules import check_pixel_size
+    from unetpp.data.names import full_path
     from unetpp.inference.folder import Folder, threads
-    from unetpp.inference.jobs import check_extras, find_jobs
+    from unetpp.inference.jobs import check_extras, find_jobs, is_file
 
     check_pixel_size(pixel_size)
     if cluster and workers:
         raise SettingError("a cluster has its own workers", mend="leave out --workers, or --cluster")
     jobs = find_jobs(list(inputs), out)
     check_extras(jobs, out, extras)
+    if pixel_size and is_file(out):
+        raise SettingError(
+            "one label image has no scale bar", mend="leave out --pixel-size, or give a folder"
+        )
     # Two images at a time wait less for each other's reading and writing; a slide's tiles take memory.
     streams = 2 if len(jobs) > 1 and all(job.kind == "image" for job in jobs) else 1
     bundle, predictor = open_models(models, streams=streams, **(engine or {}))
@@ -58,7 +63,8 @@ def run_prediction(
     with errors.status("looking at the images ..."):
         options = {"extras": extras, "existing": existing, "pixel_size": pixel_size}
         options["identity"] = identity_of(models, engine or {})
-        folder = Folder(jobs, predictor, out, classes=bundle.classes, **options)
+        # Workers run elsewhere.
+        folder = Folder(jobs, predictor, full_path(out), classes=bundle.classes, **options)
     for slide in folder.slides.values():
         show_slide(slide, predictor, bundle)
     with ExitStack() as stack:
@@ -69,7 +75,9 @@ def run_prediction(
         task = bar.add_task("predicting", total=len(folder.pieces))
         failures = folder.run(execute, done=lambda job: bar.advance(task))
     written = len(folder.outputs) - len(failures)
-    console.print(f"{written} of {len(folder.outputs)} images written to {out}", highlight=False)
+    console.print(
+        f"{written} of {len(folder.outputs)} images written to {out}", highlight=False, soft_wrap=True
+    )
     show_failures(failures)
     if measure:
         # An image that could not be read again has its former labels still.
@@ -95,13 +103,14 @@ def identity_of(models: list[Path], engine: dict) -> str:
 @contextmanager
 def spread_over(address: str | None, workers: int | None, models: list[Path], engine: dict):
     """What does pieces of work on a cluster's workers."""
+    from unetpp.bundle import find_bundle
     from unetpp.inference.cluster import Model, connect, spread, threads_each
 
     options = {**engine, "threads": threads_each(workers)} if workers and not address else engine
     with connect(address, workers or 1) as client:
         errors.print(f"{len(client.scheduler_info()['workers'])} workers", highlight=False)
-        paths = tuple(str(Path(path).resolve()) for path in models)
-        yield spread(client, Model(paths, tuple(sorted(options.items()))))
+        paths = tuple(str(find_bundle(path).resolve()) for path in models)
+        yield spread(client, Model(paths, tuple(sorted(options.items())), identity_of(models, engine)))
 
 
 def show_slide(slide, predictor, bundle) -> None:
@@ -171,11 +180,14 @@ def run_levels(model: Path, data: Path, *, places, engine) -> None:
 
     if engine["level"] is not None:
         raise SettingError("all levels are measured", mend="leave --level out")
+    prepare_engine([model], engine["engine"])
     samples, _ = samples_for(model, data, places)
     with errors.status("measuring the levels ..."):
         found = {f"level {level}": result for level, result in measure_levels(model, samples, **engine)}
     console.print(comparison(found))
-    console.print(f"keep one: unetpp prune {model} --level LEVEL --out FOLDER", highlight=False)
+    console.print(
+        f"keep one: unetpp prune {model} --level LEVEL --out FOLDER", highlight=False, soft_wrap=True
+    )
 
 
 def prune_model(model: Path, level: int, out: Path, *, overwrite: bool) -> None:
@@ -184,7 +196,7 @@ def prune_model(model: Path, level: int, out: Path, *, overwrite: bool) -> None:
     from unetpp.export import save_pruned
 
     save_pruned(model, level, out, overwrite=overwrite)
-    console.print(f"written: {out}", highlight=False)
+    console.print(f"written: {out}", highlight=False, soft_wrap=True)
 
 
 def export_model(model: Path) -> None:
@@ -196,7 +208,7 @@ def export_model(model: Path) -> None:
     from unetpp.export import add_graph
 
     add_graph(folder)
-    console.print(f"written: {folder / GRAPH}", highlight=False)
+    console.print(f"written: {folder / GRAPH}", highlight=False, soft_wrap=True)
 
 
 def show_summary(model: Path | None) -> None:
@@ -223,16 +235,21 @@ def show_summary(model: Path | None) -> None:
 
 def open_models(paths: list[Path], **options):
     """`open_predictors`, with a backend of Keras that is installed if Keras is to run a network."""
-    from unetpp.bundle import GRAPH, read_bundle
     from unetpp.inference.predict import open_predictors
 
-    lacking = [path for path in paths if GRAPH not in read_bundle(path).sha256]
-    if options.get("engine", "auto") == "auto":
-        for path in lacking:
-            errors.print(f"{path} has no graph for OpenVINO: Keras runs it, slower (unetpp export adds one)")
-    if options.get("engine") == "keras" or lacking:
-        choose_backend()
+    prepare_engine(paths, options.get("engine", "auto"))
     return open_predictors(paths, **options)
+
+
+def prepare_engine(paths: list[Path], engine: str) -> None:
+    """Choose a backend of Keras if it is to run a model, and say so where that was not asked for."""
+    from unetpp.bundle import GRAPH, read_bundle
+
+    lacking = [path for path in paths if GRAPH not in read_bundle(path).sha256]
+    for path in lacking if engine == "auto" else ():
+        errors.print(f"{path} has no graph for OpenVINO: Keras runs it, slower (unetpp export adds one)")
+    if engine == "keras" or lacking:
+        choose_backend()
 
 
 def import_training(*, several=False):

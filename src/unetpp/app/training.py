@@ -85,9 +85,10 @@ def start_run(order: Order) -> None:
     if factors:
         console.print(f"chosen on training images, how readily each is found: {', '.join(factors)}")
     console.print(
-        f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - order.started)}"
+        f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - order.started)}",
+        soft_wrap=True,
     )
-    console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False)
+    console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False, soft_wrap=True)
 
 
 def check_length(chosen: dict) -> None:

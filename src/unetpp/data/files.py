@@ -25,7 +25,7 @@ def sync(path: Path) -> None:
 
 
 def former(folder: Path) -> Path:
-    """Where a bundle lies for the moment in which another takes its name."""
+    """Where a folder lies for the moment in which another takes its name."""
     return folder.with_name(f".{folder.name}.old")
 
 

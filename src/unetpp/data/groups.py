@@ -10,7 +10,7 @@ import numpy as np
 from unetpp.data.dataset import Sample, parallel
 from unetpp.data.images import IMAGE_SUFFIXES, read_image
 from unetpp.data.resample import resize_image
-from unetpp.errors import DatasetError
+from unetpp.errors import DatasetError, SettingError
 
 # Differing bits, of 256, up to which two images count as the same scene.
 DUPLICATE_BITS = 20
@@ -28,6 +28,7 @@ def find_groups(samples: Sequence[Sample], group_by: str = "") -> list[int]:
 
     Raises:
         DatasetError: if an image's name does not match, or is not in the table.
+        SettingError: if this is no regular expression.
     """
     groups = duplicate_groups(samples)
     keys = group_keys(samples, group_by) if group_by else []
@@ -42,9 +43,14 @@ def group_keys(samples: Sequence[Sample], group_by: str) -> list[Hashable]:
     """What each sample's name or row says of where it belongs."""
     if table := table_of(group_by):
         return keys_of_table(samples, table, group_by.rpartition(":")[2])
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        what = f"{group_by} is no regular expression ({error})"
+        raise SettingError(what, mend="give another --group-by") from error
     found: list[Hashable] = []
     for sample in samples:
-        match = re.search(group_by, sample.stem)
+        match = pattern.search(sample.stem)
         if not match:
             raise DatasetError(
                 f"the name does not match {group_by}", where=sample.image, mend="give another --group-by"

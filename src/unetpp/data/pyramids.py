@@ -89,12 +89,13 @@ def to_ome_axes(axes: str) -> str:
 
 
 def write_ome_zarr_metadata(
-    store: Path, levels: Sequence, axes: str, labels: Sequence[tuple[str, Sequence[int]]]
+    store: Path, name: str, levels: Sequence, axes: str, labels: Sequence[tuple[str, Sequence[int]]]
 ):
     """Say what a Zarr group of label levels is, as OME-Zarr 0.5.
 
     Args:
         store: the group.
+        name: of the image.
         levels: its arrays, the largest first.
         axes: a letter for each axis.
         labels: name and colour (red, green, blue) of each label from 0 on.
@@ -112,10 +113,10 @@ def write_ome_zarr_metadata(
     properties = [{"label-value": k, "class": name} for k, (name, _) in enumerate(labels)]
     attributes = {
         "version": "0.5",
-        "multiscales": [{"name": store.name, "axes": named, "datasets": datasets}],
+        "multiscales": [{"name": name, "axes": named, "datasets": datasets}],
         "image-label": {"colors": colors, "properties": properties},
     }
-    zarr.open_group(store, mode="r+").attrs.put({"ome": json.loads(json.dumps(attributes))})
+    zarr.open_group(store, mode="r+").attrs.update({"ome": json.loads(json.dumps(attributes))})
 
 
 def _tiles(level) -> Iterator[np.ndarray]:

@@ -191,9 +191,20 @@ def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:
     inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not indices
     if page.is_memmappable and series.dataoffset is not None:
         dtype = series.dtype.newbyteorder(file.byteorder)
-        pixels = Mapped(path, series.dataoffset, series.shape, dtype)
-        return Regions(path, pixels, series.axes, inverted, samples)
-    return Regions(path, Decoded(series), series.axes, inverted, samples)
+        pixels: Any = Mapped(path, series.dataoffset, series.shape, dtype)
+    else:
+        pixels = Decoded(series)
+    return Regions(path, pixels, distinct(series.axes), inverted, samples)
+
+
+def distinct(axes: str) -> str:
+    """A letter of its own for each axis: axes that nobody named share the Q in a TIFF.
+
+    >>> distinct("QQYX")
+    'QZYX'
+    """
+    spare = iter([letter for letter in "ZTQPRHEA" if letter not in axes])
+    return "".join(next(spare) if axis in axes[:k] else axis for k, axis in enumerate(axes))
 
 
 def _open_zarr(path: Path) -> Regions:
@@ -206,10 +217,22 @@ def _open_zarr(path: Path) -> Regions:
         what = "this Zarr folder says nothing of an image (no multiscales)"
         raise ImageError(what, where=path, mend="give an OME-Zarr image")
     pixels = node[scales[0]["datasets"][0]["path"]]
-    axes = "".join(
-        (axis["name"] if isinstance(axis, dict) else axis).upper() for axis in scales[0].get("axes", "TCZYX")
-    )
-    return Regions(path, pixels, axes[-pixels.ndim :])
+    given = scales[0].get("axes", "TCZYX"[-pixels.ndim :])
+    axes = "".join(map(_letter, given))
+    if len(axes) != pixels.ndim or axes.count("Y") != 1 or axes.count("X") != 1:
+        what = f"its {pixels.ndim} axes are named {', '.join(map(_name, given))}, not with one y and one x"
+        raise ImageError(what, where=path, mend="save it as OME-Zarr")
+    return Regions(path, pixels, distinct(axes))
+
+
+def _name(axis: dict | str) -> str:
+    return str(axis["name"] if isinstance(axis, dict) else axis)
+
+
+def _letter(axis: dict | str) -> str:
+    """The letter of an OME-Zarr's axis: by its type, or the first of its name."""
+    kind = axis.get("type", "") if isinstance(axis, dict) else ""
+    return {"channel": "C", "time": "T"}.get(kind, _name(axis)[:1].upper())
 
 
 def _guess_axes(shape, path) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from unetpp.errors import ClusterError, InstallError, UnetppError
@@ -18,6 +19,7 @@ from unetpp.inference.folder import Execute, Piece
 from unetpp.inference.predict import Ensemble, Predictor, open_predictors
 
 ANSWER_SECONDS = 10
+OPENING = Lock()
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,12 @@ class Model:
     Attributes:
         paths: of one bundle, or several whose probabilities are averaged.
         options: of `open_predictor`, as (name, value) pairs.
+        identity: of its files, so that another in their place is not taken for it.
     """
 
     paths: tuple[str, ...]
     options: tuple[tuple[str, Any], ...] = ()
+    identity: str = ""
 
 
 @contextmanager
@@ -51,7 +55,7 @@ def connect(address: str | None = None, workers: int = 1) -> Iterator[Any]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if address is None:
         with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
             Client(cluster) as client,
         ):
             yield client
@@ -74,7 +78,7 @@ def spread(client, model: Model) -> Execute:
     """Do pieces of work on a cluster's workers."""
 
     def execute(pieces: Sequence[Piece]):
-        from distributed import KilledWorker, as_completed
+        from distributed import CancelledError, KilledWorker, as_completed
 
         futures = {client.submit(_run, piece, model, pure=False): piece for piece in pieces}
         try:
@@ -84,16 +88,25 @@ def spread(client, model: Model) -> Execute:
                     what = f"{error.allowed_failures + 1} workers died over the same piece of work"
                     error = ClusterError(what, mend="give the workers more memory, then give --resume")
                 yield futures.pop(future), error or future.result()
+        except CancelledError as error:
+            # There is nobody to take the rest back.
+            futures.clear()
+            mend = "start it again, then give --resume and its address"
+            raise ClusterError("the Dask scheduler is gone", mend=mend) from error
         finally:
-            client.cancel(list(futures))
+            if futures:
+                client.cancel(list(futures))
 
     return execute
 
 
 def _run(piece: Piece, model: Model) -> UnetppError | None:
     """On a worker: do a piece; an image that cannot be used is a result, not a failure of the worker."""
+    # Threads of a worker open the model once.
+    with OPENING:
+        predictor = _open(model)
     try:
-        piece(_open(model))
+        piece(predictor)
     except UnetppError as error:
         return error
     return None

@@ -66,9 +66,7 @@ class Folder:
         if existing == "refuse":
             refuse_existing(jobs, out, extras)
         if existing == "skip":
-            outputs = {
-                job: paths for job, paths in outputs.items() if not all(p.exists() for p in paths.values())
-            }
+            outputs = {job: paths for job, paths in outputs.items() if not is_done(paths)}
         self.classes, self.outputs, self.pixel_size = classes, outputs, pixel_size
         self.failures: list[UnetppError] = []
         self.slides: dict[Job, Slide] = {}
@@ -91,7 +89,7 @@ class Folder:
     def _add_slide(self, job, predictor, identity):
         labels = self.outputs[job]["labels"]
         try:
-            slide = plan_slide(job.image, labels.with_name(f".{labels.name}.partial"), predictor, identity)
+            slide = plan_slide(job.image, begun(labels), predictor, identity)
         except ImageError as error:
             self.failures.append(error)
             return
@@ -133,6 +131,16 @@ class Folder:
         paths = self.outputs[job]
         overlay = paths.get("overlays")
         finish(self.slides[job], paths["labels"], overlay, self.classes, pixel_size=self.pixel_size)
+
+
+def begun(labels: Path) -> Path:
+    """The store of the labels of a slide in progress."""
+    return labels.with_name(f".{labels.name}.partial")
+
+
+def is_done(outputs: dict[str, Path]) -> bool:
+    """Whether a job's outputs are there, and none of them is about to be replaced."""
+    return all(path.exists() for path in outputs.values()) and not begun(outputs["labels"]).exists()
 
 
 def threads(predictor: Predictor | Ensemble) -> Execute:

@@ -162,9 +162,11 @@ def _outputs_in(root: Path, out: Path, written: Sequence[str]) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    if path.name.startswith(".") or any(parent.suffix == ZARR_SUFFIX for parent in path.parents):
+    if path.name.startswith("."):
         return False
-    return is_zarr(path) or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES)
+    found = is_zarr(path) or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    # The arrays of a Zarr folder are no images of their own.
+    return found and not any(is_zarr(parent) for parent in path.parents)
 
 
 def _unique_names(found: dict[Path, PurePosixPath]) -> list[str]:

@@ -4,6 +4,7 @@ import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import psutil
 
 from unetpp.bundle import read_bundle
 from unetpp.data.dataset import Sample
+from unetpp.errors import ClusterError
 from unetpp.inference.evaluate import evaluate
 from unetpp.inference.predict import open_predictor
 
@@ -26,11 +28,19 @@ def measure_levels(path: Path, samples: Sequence[Sample], **options: Any) -> Ite
     Yields:
         the level, as `UNetPP.pruned` counts, and the scores of `evaluate` with "memory", the most bytes of resident
         memory that the process took; None where the system does not tell.
+
+    Raises:
+        ClusterError: if the process was killed.
     """
     spawn = multiprocessing.get_context("spawn")
     for level in read_bundle(path).levels:
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            yield level, pool.submit(_measure, path, samples, {**options, "level": level}).result()
+            try:
+                found = pool.submit(_measure, path, samples, {**options, "level": level}).result()
+            except BrokenProcessPool as error:
+                what = f"what measured level {level} was killed"
+                raise ClusterError(what, where=path, mend="see that memory is free") from error
+        yield level, found
 
 
 def _measure(path: Path, samples: Sequence[Sample], options: dict) -> dict:

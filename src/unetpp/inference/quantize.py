@@ -54,7 +54,8 @@ def quantize(
     folder = find_bundle(path)
     graph = verified(folder, read_bundle(folder), GRAPH)
     bundle = add_files(folder, {}, graph=GRAPH)
-    calibrating = list(samples[:: max(1, len(samples) // CALIBRATION)][:CALIBRATION])
+    chosen = np.linspace(0, len(samples) - 1, min(CALIBRATION, len(samples))).round().astype(int)
+    calibrating = [samples[k] for k in chosen]
     rest = [sample for sample in samples if sample not in calibrating]
     rest = rest if len(rest) >= LEFT else list(samples)
     _, predictor = open_predictor(folder)

@@ -16,6 +16,7 @@ import numpy as np
 
 from unetpp.analysis.legend import with_legend
 from unetpp.analysis.overlay import PALETTE, draw_overlay, shrink_labels
+from unetpp.data.files import exchange, former
 from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
 from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata
 from unetpp.data.regions import LARGE, Regions, import_zarr, is_zarr, open_regions
@@ -82,7 +83,7 @@ class Slide:
 def kind(path: Path) -> str:
     """How an image is predicted: as an "image" that is held as a whole, a "stack" of planes, or a "slide".
 
-    A damaged file is an "image", whose reader says what is wrong.
+    A damaged file is an "image", and a damaged Zarr folder a "slide", whose readers say what is wrong.
     """
     try:
         if not is_zarr(path) and path.suffix.lower() not in TIFF_SUFFIXES:
@@ -97,7 +98,7 @@ def kind(path: Path) -> str:
     except InstallError:
         raise
     except (UnetppError, OSError):
-        return "image"
+        return "slide" if is_zarr(path) else "image"
 
 
 def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identity: str) -> Slide:
@@ -248,10 +249,11 @@ def finish(
         if overlay:
             draw_previews(slide, levels[0], overlay, classes, pixel_size)
         if output.suffix == ".zarr":
-            write_ome_zarr_metadata(slide.store, levels, axes, list(zip(classes, PALETTE, strict=False)))
-            if output.exists():
-                shutil.rmtree(output)
-            slide.store.rename(output)
+            colours = list(zip(classes, PALETTE, strict=False))
+            write_ome_zarr_metadata(slide.store, output.name, levels, axes, colours)
+            exchange(output, slide.store, former(output))
+            # Not before: until then, the store must be known for what it is.
+            del import_zarr().open_group(output, mode="r+").attrs["identity"]
         else:
             write_ome_tiff(output, levels, axes)
             shutil.rmtree(slide.store)

@@ -17,7 +17,6 @@ def block(x, filters, *, activation, dropout, inner_dropout, normalization, regu
             filters,
             3,
             padding="same",
-            normalized=normalization == "batch",
             kernel_regularizer=regularizer,
             name=f"{name}_conv_{half}",
         )(x)

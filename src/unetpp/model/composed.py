@@ -21,10 +21,13 @@ class Sum(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """One value an image: (B,) float32."""
-        return sum(loss.call(y_true, y_pred) for loss in self.losses)
+        return sum(by_image(loss.call(y_true, y_pred)) for loss in self.losses)
 
     def __add__(self, other):
         return add(self, other)
+
+    def __radd__(self, other):
+        return add(other, self)
 
     def get_config(self):
         """The arguments that make this loss again."""
@@ -76,6 +79,12 @@ class Weighted(keras.losses.Loss):
         present = ops.cast(ops.sum(y, (0, 1)) > 0, "float32")
         return weighted_mean(ops.expand_dims(by_class, 0), w * present)
 
+    def __add__(self, other):
+        return add(self, other)
+
+    def __radd__(self, other):
+        return add(other, self)
+
     def get_config(self):
         """The arguments that make this loss again."""
         function = keras.saving.serialize_keras_object(self.function)
@@ -85,8 +94,13 @@ class Weighted(keras.losses.Loss):
     @classmethod
     def from_config(cls, config):
         """The loss that `get_config` describes."""
-        function = keras.saving.deserialize_keras_object(config.pop("function"))
-        return cls(function, **config)
+        return cls(**config | {"function": keras.saving.deserialize_keras_object(config["function"])})
+
+
+def by_image(values):
+    """The mean of each image's values, of which Keras' own losses have one a pixel: (B, ...) -> (B,) float32."""
+    values = ops.cast(values, "float32")
+    return ops.mean(values, axis=tuple(range(1, len(values.shape)))) if len(values.shape) > 1 else values
 
 
 def add(loss, other):

@@ -14,14 +14,7 @@ class Conv2D(layers.Conv2D):
 
     What was concatenated gets its gradients part by part, instead of copies of parts of one gradient.
 
-    Args:
-        normalized: a batch normalisation follows. It takes the bias away again, whose gradient is then 0.
-        arguments: Keras' own.
     """
-
-    def __init__(self, *arguments, normalized=False, **named):
-        super().__init__(*arguments, **named)
-        self.normalized = normalized
 
     def call(self, x, training=None):
         """The convolution and its bias."""
@@ -41,16 +34,11 @@ class Conv2D(layers.Conv2D):
                     size, shape = tf.shape(part), tf.shape(piece)
                     by_piece.append(by_filter(input=part, filter_sizes=shape, out_backprop=dy, **same))
                     by_part.append(by_input(input_sizes=size, filter=piece, out_backprop=dy, **same))
-                by_bias = tf.zeros_like(bias) if self.normalized else tf.raw_ops.BiasAddGrad(out_backprop=dy)
-                return tf.concat(by_piece, axis=2), by_bias, *by_part
+                return tf.concat(by_piece, axis=2), tf.raw_ops.BiasAddGrad(out_backprop=dy), *by_part
 
             return tf.nn.bias_add(tf.nn.conv2d(x, kernel, **same), bias), gradients
 
         return convolve(*map(tf.convert_to_tensor, (self.kernel, self.bias)), *parts_of(x))
-
-    def get_config(self):
-        """The arguments that make this layer again."""
-        return super().get_config() | {"normalized": self.normalized}
 
 
 def parts_of(x):

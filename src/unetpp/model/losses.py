@@ -36,7 +36,7 @@ from unetpp.model.regions import (
     weighted_mean,
     weights,
 )
-from unetpp.model.weights import resolve_class_weights
+from unetpp.model.weights import BALANCED, resolve_class_weights
 
 
 def crossentropy(y_true, y_pred, *, class_weights=None, ignore_index=None):
@@ -134,7 +134,7 @@ def generalised_dice(y_true, y_pred, *, smooth=1.0, class_weights=None, ignore_i
     Source: Sudre et al., "Generalised Dice overlap as a deep learning loss function", DLMIA 2017.
     """
     tp, fp, fn, w = regions(y_true, y_pred, class_weights, ignore_index)
-    v = w / (tp + fn + smooth) ** 2
+    v = w / ops.where(w > 0, tp + fn + smooth, 1.0) ** 2
     overlap, total = ops.sum(v * 2 * tp, -1), ops.sum(v * (2 * tp + fp + fn), -1)
     return ops.where(total > 0, 1 - overlap / ops.where(total > 0, total, 1.0), 0.0)
 
@@ -196,7 +196,7 @@ class SegmentationLoss(keras.losses.Loss):
         if unknown:
             raise SettingError(f"the loss {function.__name__} has no option {unknown[0]!r}")
         given = options.get("class_weights")
-        if given is not None and not isinstance(given, str):
+        if given is not None and not (isinstance(given, str) and given == BALANCED):
             options["class_weights"] = resolve_class_weights(given, None, class_names=class_names)
         self.options = options
 
@@ -205,6 +205,9 @@ class SegmentationLoss(keras.losses.Loss):
         return type(self).function(y_true, y_pred, **self.options)
 
     __add__ = add
+
+    def __radd__(self, other):
+        return add(other, self)
 
     def get_config(self):
         """The arguments that make this loss again."""
@@ -242,21 +245,42 @@ def get(identifier, **options):
         options: keyword arguments for every term.
 
     Raises:
-        SettingError: for a name there is not.
+        SettingError: for a name there is not, or options of a loss that is made already.
 
     Example:
         >>> [term.name for term in get("crossentropy + dice", class_weights=[1, 50, 70]).losses]
         ['crossentropy', 'dice']
     """
     if not isinstance(identifier, str):
-        own = LOSSES.get(getattr(identifier, "__name__", ""))
-        return own(**options) if own and own.function is identifier else identifier
+        if own := _class_of(identifier):
+            return own(**options)
+        if options:
+            what = f"options, such as {next(iter(options))}, are for losses by name"
+            raise SettingError(what, mend="give them to the loss itself")
+        return identifier
     names = [name.strip() for name in identifier.split("+")]
     for name in names:
         if name not in LOSSES:
             raise SettingError(f"there is no loss {name!r}", mend=f"the losses are {', '.join(LOSSES)}")
     found = [LOSSES[name](**options) for name in names]
     return found[0] if len(found) == 1 else Sum(found)
+
+
+def _class_of(function):
+    """The Keras loss of a function of this module; None of anything else."""
+    own = LOSSES.get(getattr(function, "__name__", ""))
+    return own if own and own.function is function else None
+
+
+def is_own(loss) -> bool:
+    """Whether a loss is of this package, and so a value an image."""
+    return isinstance(loss, (SegmentationLoss, Sum, Weighted))
+
+
+def ignored(loss) -> int | None:
+    """The class whose true pixels no term of a loss counts, if there is one."""
+    found = {getattr(term, "options", {}).get("ignore_index") for term in terms(loss)}
+    return found.pop() if len(found) == 1 else None
 
 
 def weighted_loss(loss, class_weights, *, class_names=None, **options):
@@ -276,12 +300,13 @@ def weighted_loss(loss, class_weights, *, class_names=None, **options):
         >>> weighted_loss(dice, {0: 1, 1: 50, 2: 70}).options["class_weights"]
         (1.0, 50.0, 70.0)
     """
-    if isinstance(loss, (SegmentationLoss, Sum)):
-        given = {"class_weights": class_weights, "class_names": class_names, **options}
-        found = [type(term)(**{**term.get_config(), **given}) for term in terms(loss)]
-        return found[0] if len(found) == 1 else Sum(found)
-    known = get(loss, class_weights=class_weights, class_names=class_names, **options)
-    if known is not loss:
-        return known
+    given = {"class_weights": class_weights, "class_names": class_names, **options}
+    if isinstance(loss, str) or _class_of(loss):
+        return get(loss, **given)
+    if isinstance(loss, Sum):
+        found = [weighted_loss(term, **given) for term in loss.losses]
+        return Sum(found, name=loss.name, reduction=loss.reduction)
+    if isinstance(loss, SegmentationLoss):
+        return type(loss)(**{**loss.get_config(), **given})
     resolved = resolve_class_weights(class_weights, None, class_names=class_names)
-    return Weighted(loss, resolved)
+    return Weighted(loss.function if isinstance(loss, Weighted) else loss, resolved)

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from unetpp.model.weights import resolve_class_weights
+from unetpp.model.weights import BALANCED, resolve_class_weights
 
 EPSILON = 1e-7
 
@@ -21,7 +21,8 @@ def mean_over_pixels(loss, y_true, y_pred, class_weights, ignore_index):
 def mean_over_regions(score, y_true, y_pred, class_weights, ignore_index, *, empty=0.0):
     """sum_c(w_c score_c) / sum_c(w_c) over the classes the image shows; `empty` if it shows none."""
     tp, fp, fn, w = regions(y_true, y_pred, class_weights, ignore_index)
-    return weighted_mean(score(tp, fp, fn), w, empty)
+    # Whatever does not count has some score, where `smooth` is 0 and 0 / 0 had none.
+    return weighted_mean(score(ops.where(w > 0, tp, 1.0), fp, fn), w, empty)
 
 
 def regions(y_true, y_pred, class_weights, ignore_index):
@@ -70,7 +71,7 @@ def channel(y, index):
 def weights(class_weights, y, valid):
     """Weights by class, (1 or B, C); of background and foreground, a single channel takes the latter's."""
     classes = y.shape[-1]
-    if isinstance(class_weights, str) and class_weights == "balanced":
+    if isinstance(class_weights, str) and class_weights == BALANCED:
         counts = ops.sum(y * valid, (0, 1), keepdims=False)
         present = ops.cast(counts > 0, "float32")
         w = present * ops.sum(counts) / (classes * ops.maximum(counts, 1.0))

@@ -160,7 +160,8 @@ class UNetPP(keras.Model):
         Args:
             optimizer: as in Keras; None for Adam with a learning rate of 5e-4.
             loss: a Keras loss, or a name or a sum of names of `unetpp.model.losses`.
-            metrics: as in Keras; None for the mean Dice and IoU over the classes.
+            metrics: as in Keras; None for the mean Dice and IoU over the classes, of the pixels that the loss does not
+                ignore.
             class_weights: weights of the default loss, by class index, so not with `loss`. None: 1 / 50 / 70 with
                 three classes (background, blood cell, bacteria), else all alike.
             head_weights: with deep supervision, how much each head's loss counts, the shallowest first; None for
@@ -184,27 +185,32 @@ class UNetPP(keras.Model):
                 "class_weights weigh the default loss alone",
                 mend="give loss=unetpp.losses.get(NAME, class_weights=...) instead",
             )
-        if class_weights is None and num_classes == len(CLASS_WEIGHTS):
-            class_weights = CLASS_WEIGHTS
-        if not isinstance(class_weights, str):
-            class_weights = resolve_class_weights(class_weights, max(2, num_classes))
         if loss is None:
+            if class_weights is None and num_classes == len(CLASS_WEIGHTS):
+                class_weights = CLASS_WEIGHTS
+            if not isinstance(class_weights, str):
+                class_weights = resolve_class_weights(class_weights, max(2, num_classes))
             loss = losses.get("crossentropy + log_iou + log_dice", class_weights=class_weights)
-        elif isinstance(loss, str):
-            loss = named_loss(loss)
-        if keras.backend.backend() == "tensorflow":
-            kwargs.setdefault("jit_compile", False)
+        else:
+            # A function of ours, too: Keras' wrapper would take a single channel for none.
+            loss = named_loss(loss) if isinstance(loss, str) else losses.get(loss)
+        if keras.backend.backend() == "tensorflow" and kwargs.get("jit_compile", "auto") == "auto":
+            kwargs["jit_compile"] = False
         super().compile(
             optimizer=keras.optimizers.Adam(5e-4) if optimizer is None else optimizer,
             loss=loss,
-            metrics=default_metrics(num_classes) if metrics is None else metrics,
+            metrics=default_metrics(num_classes, losses.ignored(loss)) if metrics is None else metrics,
             **kwargs,
         )
 
     def get_compile_config(self):
         """What `compile_from_config` compiles by."""
         config = super().get_compile_config()
-        return {**config, "head_weights": self._head_weights} if config else config
+        if not config:
+            return config
+        # What is off on TensorFlow shall not be off where another backend loads this.
+        jit = config.get("jit_compile") or "auto"
+        return {**config, "head_weights": self._head_weights, "jit_compile": jit}
 
     def compile_from_config(self, config):
         """Compile as a saved model was."""
@@ -214,8 +220,14 @@ class UNetPP(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The weighted mean of the loss over the heads, plus the regularisation."""
+        """The weighted mean of the loss over the heads, plus the regularisation.
+
+        Raises:
+            SettingError: for a sample weight a pixel; a loss of this package is a value an image.
+        """
         heads = y_pred if isinstance(y_pred, (list, tuple)) else [y_pred]
+        if sample_weight is not None and losses.is_own(self.loss):
+            sample_weight = one_an_image(sample_weight, heads[0])
         losses_of = [super(UNetPP, self).compute_loss(x, y, p, sample_weight, training) for p in heads]
         return sum(weight * loss for weight, loss in zip(self._head_weights, losses_of, strict=True))
 
@@ -258,9 +270,26 @@ def named_loss(name):
         raise
 
 
-def default_metrics(num_classes):
-    """Mean Dice and IoU over the classes."""
-    return [metrics.Dice(num_classes, name="dice"), metrics.IoU(num_classes, name="iou")]
+def one_an_image(sample_weight, y_pred):
+    """Sample weights as (B,); Keras would stretch those of pixels over images, or fail.
+
+    Raises:
+        SettingError: for a weight a pixel, as far as that is known before a step.
+    """
+    known = getattr(sample_weight.shape, "rank", 1) is not None
+    sides = tuple(sample_weight.shape)[1:] if known else ()
+    if any(side not in (None, 1) for side in sides):
+        raise SettingError(
+            f"sample_weight is one an image, not {' x '.join(map(str, sides))}",
+            mend="weigh classes by the loss' class_weights, and leave pixels out by its ignore_index",
+        )
+    return ops.reshape(sample_weight, (ops.shape(y_pred)[0],))
+
+
+def default_metrics(num_classes, ignore_index=None):
+    """Mean Dice and IoU over the classes, of the pixels that count."""
+    kinds = {"dice": metrics.Dice, "iou": metrics.IoU}
+    return [kind(num_classes, name=name, ignore_index=ignore_index) for name, kind in kinds.items()]
 
 
 def pad_to_multiple(images, multiple):

@@ -7,6 +7,7 @@ import numpy as np
 
 from unetpp.errors import SettingError
 
+BALANCED = "balanced"
 ClassWeights = Sequence[float] | Mapping | str | None
 
 
@@ -41,7 +42,9 @@ def resolve_class_weights(
     """
     if class_weights is None:
         return None
-    if num_classes is None:
+    if isinstance(class_weights, str):
+        num_classes = len(counts or ()) if num_classes is None else num_classes
+    elif num_classes is None:
         indices = (
             [key for key in class_weights if isinstance(key, int)]
             if isinstance(class_weights, Mapping)
@@ -70,7 +73,7 @@ def resolve_class_weights(
 
 
 def _balanced(word, num_classes, counts):
-    if word != "balanced":
+    if word != BALANCED:
         raise SettingError(f"class_weights cannot be {word!r}", mend='give numbers or "balanced"')
     if counts is None:
         raise SettingError(

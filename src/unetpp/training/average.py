@@ -69,8 +69,13 @@ def measure_statistics(model, batches: Sequence[np.ndarray], gather: Callable) -
 
 def gatherer(model) -> Callable[[np.ndarray], object]:
     """What shows a network a batch of images as in training, so that its batch normalisation takes note of them."""
+    look = functools.partial(model, training=True)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()(look)
     if keras.backend.backend() != "jax":
-        return functools.partial(model, training=True)
+        return look
     import jax
 
     # Unless the network is compiled as a whole, JAX compiles each of its operations, which takes longer.
