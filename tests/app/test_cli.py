@@ -256,6 +256,11 @@ def test_what_keras_cannot_do_is_refused(wrong, trained, data, tmp_path, capsys)
     refuses(capsys, "predict", trained, data / "images", *options, saying=wrong[1])
 
 
+def test_a_scale_bar_where_there_is_no_overlay_is_refused(trained, data, tmp_path, capsys):
+    options = ("--out", tmp_path / "labels.png", "--pixel-size", "0.1")
+    refuses(capsys, "predict", trained, first(data / "images"), *options, saying="no scale bar")
+
+
 def test_a_cluster_with_workers_of_its_own_is_refused(trained, data, tmp_path, capsys):
     options = ("--out", tmp_path / "out", "--cluster", "tcp://127.0.0.1:1", "--workers", 2)
     refuses(capsys, "predict", trained, data / "images", *options, saying="leave out --workers")

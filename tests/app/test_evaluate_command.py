@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from unetpp.app import show
 from unetpp.bundle import DESCRIPTION
+from unetpp.errors import InstallError
 
 
 def test_scores_are_those_of_the_labels_that_predict_writes(trained, data, tmp_path):
@@ -227,3 +228,27 @@ def test_scores_are_saved_though_what_reads_them_has_ended(trained, data, tmp_pa
     monkeypatch.setattr(show, "table", ended)
     assert run("evaluate", trained, data, "--json", tmp_path / "scores.json") == 1
     assert json.loads((tmp_path / "scores.json").read_text())["images"] == 5
+
+
+def test_scores_that_cannot_be_saved_are_not_measured_first(trained, data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("unetpp.inference.evaluate.predictions", None)
+    place = tmp_path / "file" / "below" / "scores.json"
+    refuses(capsys, "evaluate", trained, data, "--json", place, saying="nothing can be written here")
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_it_is_told_of_both_models_what_they_were_trained_on(trained, data, tmp_path, capsys):
+    shutil.copytree(trained / "model", tmp_path / "stranger")
+    assert run("evaluate", tmp_path / "stranger", data, "--against", trained) == 0
+    told = capsys.readouterr().err.replace("\n", " ")
+    count = len(json.loads((trained / "split.json").read_text())["train"])
+    assert f"{trained}: {count} of 5 images are those it was trained on" in told
+
+
+def test_levels_choose_a_backend_as_prediction_does(trained, data, monkeypatch, capsys):
+    def refuse():
+        raise InstallError("there is no backend")
+
+    monkeypatch.setattr("unetpp.app.run.choose_backend", refuse)
+    refuses(capsys, "levels", trained, data, "--engine", "keras", saying="there is no backend")

@@ -47,6 +47,9 @@ def test_a_run_s_report_draws_together_what_training_kept_together(
 
 def test_a_model_s_report_is_on_given_data(trained, data, tmp_path, capsys):
     refuses(capsys, "report", trained / "model", saying=["validated on", "DATA"])
+    refuses(
+        capsys, "report", trained, "--masks", data / "masks", saying=["--masks is about DATA", "RUN DATA"]
+    )
     assert run("report", trained / "model", data, "--out", tmp_path / "page.html") == 0
     page = (tmp_path / "page.html").read_text()
     assert "Learning curves" not in page

@@ -109,9 +109,9 @@ def test_a_learning_rate_is_found(data, capsys):
     table = np.array(re.findall(r"(\d\.\de[-+]\d\d)\W+(\d+\.\d{3})\b", shown), float)
     assert len(table) >= 3
     assert table[0, 0] < rate < 1
-    # From the row before that rate to the row behind it, the loss falls.
+    # From the row before that rate to the row behind it, the loss falls, if by less than is shown.
     behind = np.searchsorted(table[:, 0], rate)
-    assert table[min(behind, len(table) - 1), 1] < table[behind - 1, 1]
+    assert table[min(behind, len(table) - 1), 1] <= table[behind - 1, 1]
 
 
 def test_a_plan_of_folds_runs_every_fold(data, tmp_path, capsys):
@@ -158,7 +158,8 @@ def test_an_interrupted_cross_validation_names_the_command_that_runs_all_folds(d
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "train", interrupt)
         assert run("train", data, "--out", out, *given, "--images", data / "images") == 130
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert told.splitlines()[-1] == "unetpp: interrupted; what was written stays"
     words = shlex.split(printed.split("go on with:")[1].splitlines()[0])
     assert words[:2] == ["unetpp", "train"]
     assert run(*words[1:]) == 0

@@ -1,12 +1,14 @@
 """Levels, pruned models and 8-bit graphs of a model that is trained on drawn micrographs."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from unetpp import UNetPP
 from unetpp.bundle import GRAPH, INT8, Bundle, read_bundle, save_bundle
-from unetpp.data.dataset import find_samples
+from unetpp.data.dataset import Sample, find_samples
 from unetpp.data.images import as_float, read_image
 from unetpp.data.masks import read_mask
 from unetpp.data.normalization import Normalization
@@ -16,7 +18,7 @@ from unetpp.export import add_graph, save_pruned
 from unetpp.inference import quantize as quantizing
 from unetpp.inference.levels import measure_levels
 from unetpp.inference.predict import open_predictor
-from unetpp.inference.quantize import most_lost, quantize
+from unetpp.inference.quantize import most_lost, quantize, spread_over
 
 NORMALIZATION = Normalization((0.3,) * 3, (0.3,) * 3)
 
@@ -132,6 +134,14 @@ def test_int8_becomes_the_default_where_it_scores_as_well(bundle, data):
     assert not np.array_equal(by_default, exact)
     assert np.mean(by_default.argmax(-1) == exact.argmax(-1)) > 0.97
     assert said
+
+
+def test_images_to_calibrate_on_are_spread_over_all():
+    samples = [Sample(str(k), Path(), Path()) for k in range(95)]
+    chosen = [int(sample.stem) for sample in spread_over(samples, 48)]
+    assert (len(set(chosen)), chosen[0], chosen[-1]) == (48, 0, 94)
+    assert max(np.diff(chosen)) == 2
+    assert spread_over(samples[:5], 48) == samples[:5]
 
 
 def test_int8_is_not_the_default_where_a_class_loses_by_it(bundle, data, monkeypatch):

@@ -54,8 +54,7 @@ def quantize(
     folder = find_bundle(path)
     graph = verified(folder, read_bundle(folder), GRAPH)
     bundle = add_files(folder, {}, graph=GRAPH)
-    chosen = np.linspace(0, len(samples) - 1, min(CALIBRATION, len(samples))).round().astype(int)
-    calibrating = [samples[k] for k in chosen]
+    calibrating = spread_over(samples, CALIBRATION)
     rest = [sample for sample in samples if sample not in calibrating]
     rest = rest if len(rest) >= LEFT else list(samples)
     _, predictor = open_predictor(folder)
@@ -80,6 +79,12 @@ def quantize(
         if most_lost(before, after) <= MOST_LOST:
             return before, after, add_files(folder, {}, graph=INT8)
     return before, after, bundle
+
+
+def spread_over(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """So many samples at most, evenly spread, for those beside one another may be of one slide."""
+    places = np.linspace(0, len(samples) - 1, min(most, len(samples)))
+    return [samples[k] for k in places.round().astype(int)]
 
 
 def most_lost(before: dict, after: dict) -> float:
