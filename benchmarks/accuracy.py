@@ -186,7 +186,9 @@ def draw_curves(chosen: argparse.Namespace, path: Path) -> None:
     for name, colour in ((FIRST, "#0072b2"), (UNET, "#d55e00")):
         for seed in range(chosen.seeds):
             values = [float(row["mean_iou"]) for row in history(place(name, seed, chosen))]
-            axes.plot(range(1, len(values) + 1), values, color=colour, label="" if seed else name)
+            # A run that was interrupted has one validation more.
+            epochs = np.linspace(chosen.epochs / len(values), chosen.epochs, len(values))
+            axes.plot(epochs, values, color=colour, label="" if seed else name)
     axes.set(xlabel="epochs", ylabel="mean IoU of the images that choose the epoch")
     axes.grid(alpha=0.3)
     axes.legend()

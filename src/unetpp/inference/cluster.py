@@ -54,8 +54,11 @@ def connect(address: str | None = None, workers: int = 1) -> Iterator[Any]:
     # What happens to workers is said by the errors here.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if address is None:
+        options: dict[str, Any] = {"threads_per_worker": 1, "silence_logs": logging.CRITICAL}
+        # At a free port, for another command may have workers, too.
+        options["dashboard_address"] = "127.0.0.1:0"
         with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+            LocalCluster(n_workers=workers, **options) as cluster,
             Client(cluster) as client,
         ):
             yield client
