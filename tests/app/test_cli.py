@@ -354,7 +354,8 @@ def test_work_is_spread_over_processes_of_this_machine(trained, data, tmp_path, 
         np.testing.assert_array_equal(pixels(path), pixels(tmp_path / "spread" / "labels" / path.name))
 
 
-def test_a_cluster_that_does_not_answer_is_one_line(trained, data, tmp_path, capsys):
+def test_a_cluster_that_does_not_answer_is_one_line(trained, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("unetpp.inference.cluster.ANSWER_SECONDS", 1)
     arguments = [
         "predict",
         trained,

@@ -58,7 +58,7 @@ def client():
 def slowly(piece, ready, predictor):
     """A piece of work that takes its time, and says that it has begun."""
     ready.write_text(str(os.getpid()))
-    time.sleep(1)
+    time.sleep(0.4)
     piece(predictor)
 
 

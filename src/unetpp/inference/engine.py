@@ -38,16 +38,6 @@ def keras_engine(model) -> Engine:
     return run
 
 
-def keras_multiple() -> int:
-    """What heights and widths shall be multiples of for `keras_engine`, in pixels.
-
-    JAX compiles the network for each size, on a GPU for many seconds: so there shall be few.
-    """
-    import keras
-
-    return 128 if keras.backend.backend() == "jax" else 32
-
-
 def openvino_engine(
     graph: Path,
     *,

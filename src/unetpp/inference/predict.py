@@ -14,7 +14,7 @@ from unetpp.data.normalization import FLOOR, Normalization
 from unetpp.data.resample import Scaling, resize_image
 from unetpp.data.symmetry import SYMMETRIES, turn, turn_back
 from unetpp.errors import ImageError, SettingError
-from unetpp.inference.engine import Engine, keras_engine, keras_multiple, openvino_engine
+from unetpp.inference.engine import Engine, keras_engine, openvino_engine
 from unetpp.inference.padding import crop_middle, pad_by_reflection
 from unetpp.inference.seams import close_seams, with_seam
 from unetpp.inference.tiles import round_up, tiles
@@ -230,7 +230,9 @@ def open_predictor(
             raise SettingError(what, where=folder, mend=mend)
         _, model = load_model(path)
         run = keras_engine(model if level in (None, levels[-1]) else model.pruned(level))
-        multiple = keras_multiple()
+        from unetpp.model import sizes
+
+        multiple = sizes.multiple()
     width = bundle.settings["filters"][0]
     tile = next(tile for tile, widest in TILES.items() if width <= widest)
     options: dict[str, Any] = {"symmetries": SYMMETRIES if tta else 1, "tile": tile, "seams": bundle.seams}

@@ -10,9 +10,10 @@ from unetpp.analysis.legend import panel
 from unetpp.analysis.overlay import draw_overlay
 from unetpp.analysis.scores import confusion, scores
 from unetpp.data.images import write_png
-from unetpp.inference.engine import keras_engine, keras_multiple
+from unetpp.inference.engine import keras_engine
 from unetpp.inference.predict import Predictor, to_labels
 from unetpp.inference.seams import label_seams
+from unetpp.model import sizes
 from unetpp.training.patches import Picture
 from unetpp.training.plan import Plan
 
@@ -22,7 +23,7 @@ PICTURES = 12
 
 def open_network(model, plan: Plan) -> Predictor:
     """What predicts pictures, which are normalised already."""
-    return Predictor(keras_engine(model), plan.normalization, multiple=keras_multiple())
+    return Predictor(keras_engine(model), plan.normalization, multiple=sizes.multiple())
 
 
 def predict(model, plan: Plan, pictures: Sequence[Picture]) -> list[np.ndarray]:
