@@ -140,23 +140,22 @@ def test_class_weights_weigh_the_default_loss_and_no_other():
     "settings",
     [
         {"num_classes": 1},
-        {"inner_filters": "level"},
-        {"inner_filters": 6},
+        {"inner_filters": "level", **SMALL},
+        {"inner_filters": 6, **SMALL},
         {"activation": "gelu"},
         {"dropout": 0.0},
         {"normalization": "group"},
         {"normalization": None},
         {"upsampling": "bilinear"},
-        {"filters": (4, 8)},
         {"filters": (2, 2, 2, 2)},
         {"kernel_regularizer": "l2"},
         {"input_shape": (None, None, 2)},
         {"input_shape": (45, 70, 2)},
-        {"deep_supervision": True},
+        {"deep_supervision": True, **SMALL},
     ],
 )
 def test_every_option_builds_trains_and_serialises(settings, tmp_path):
-    settings = {"input_shape": (32, 64, 2), **SMALL, **settings}
+    settings = {"input_shape": (32, 64, 2), "filters": (4, 8), **settings}
     model = UNetPP(**settings)
     shape = [side or 64 for side in settings["input_shape"][:2]]
     images = np.random.default_rng(0).normal(size=(2, *shape, 2)).astype(np.float32)
