@@ -17,7 +17,7 @@ from unetpp.app.resuming import resumed_plan
 from unetpp.app.training import Order, new_plan
 from unetpp.bundle import DESCRIPTION, WEIGHTS
 from unetpp.errors import DatasetError, SettingError
-from unetpp.training import fit
+from unetpp.training import fit, lr_find
 from unetpp.training.planfile import load_plan
 
 
@@ -102,16 +102,22 @@ def test_a_plan_says_why_and_is_followed_when_edited(data, tmp_path, capsys):
     assert (options["filters"], options["patch"], options["batch"]) == ([2, 4], 32, 4)
 
 
-def test_a_learning_rate_is_found(data, capsys):
+def test_a_learning_rate_is_found(data, capsys, monkeypatch):
+    find, found = lr_find.find_rate, []
+    monkeypatch.setattr(
+        lr_find, "find_rate", lambda *given, **named: found.append(find(*given, **named)) or found[0]
+    )
     assert run("lr-find", data, *FAST) == 0
     shown = capsys.readouterr().out
     rate = float(shown.split("--learning-rate")[1].split()[0].rstrip(":"))
     table = np.array(re.findall(r"(\d\.\de[-+]\d\d)\W+(\d+\.\d{3})\b", shown), float)
     assert len(table) >= 3
     assert table[0, 0] < rate < 1
-    # From the row before that rate to the row behind it, the loss falls, if by less than is shown.
-    behind = np.searchsorted(table[:, 0], rate)
-    assert table[min(behind, len(table) - 1), 1] <= table[behind - 1, 1]
+    # From the step before that rate to the step behind it, the loss falls, if by less than three digits show.
+    [(rates, losses, best)] = found
+    assert rate == pytest.approx(best, rel=0.05)
+    at = int(np.searchsorted(rates, best))
+    assert losses[min(at + 1, len(losses) - 1)] < losses[max(at - 1, 0)]
 
 
 def test_a_plan_of_folds_runs_every_fold(data, tmp_path, capsys):

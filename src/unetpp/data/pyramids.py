@@ -84,8 +84,13 @@ def to_ome_axes(axes: str) -> str:
     >>> to_ome_axes("IYX"), to_ome_axes("TZYX")
     ('ZYX', 'TZYX')
     """
-    spare = iter([letter for letter in "ZTQPRHEA" if letter not in axes])
-    return "".join(axis if axis in OME_AXES else next(spare) for axis in axes)
+    free = spare(axes)
+    return "".join(axis if axis in OME_AXES else next(free) for axis in axes)
+
+
+def spare(axes: str) -> Iterator[str]:
+    """Letters that are not taken, for axes that make planes."""
+    return (letter for letter in "ZTQPRHEA" if letter not in axes)
 
 
 def write_ome_zarr_metadata(

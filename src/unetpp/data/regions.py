@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 
 from unetpp.data.images import TIFF_SUFFIXES, check_file, read_image, to_pixel_type
+from unetpp.data.pyramids import spare
 from unetpp.data.tiff import MOST_CHANNELS, samples_shown
 from unetpp.errors import ImageError, InstallError, UnetppError
 
@@ -203,8 +204,8 @@ def distinct(axes: str) -> str:
     >>> distinct("QQYX")
     'QZYX'
     """
-    spare = iter([letter for letter in "ZTQPRHEA" if letter not in axes])
-    return "".join(next(spare) if axis in axes[:k] else axis for k, axis in enumerate(axes))
+    free = spare(axes)
+    return "".join(next(free) if axis in axes[:k] else axis for k, axis in enumerate(axes))
 
 
 def _open_zarr(path: Path) -> Regions:

@@ -7,8 +7,18 @@ from unetpp.model.regions import pixels, weighted_mean, weights, with_background
 from unetpp.model.weights import resolve_class_weights
 
 
+class Own(keras.losses.Loss):
+    """A loss of this package: a value an image, (B,) float32, and `a + b` is a sum, also with losses of Keras."""
+
+    def __add__(self, other):
+        return add(self, other)
+
+    def __radd__(self, other):
+        return add(other, self)
+
+
 @keras.saving.register_keras_serializable(package="unetpp.losses")
-class Sum(keras.losses.Loss):
+class Sum(Own):
     """The sum of losses.
 
     Args:
@@ -23,12 +33,6 @@ class Sum(keras.losses.Loss):
         """One value an image: (B,) float32."""
         return sum(by_image(loss.call(y_true, y_pred)) for loss in self.losses)
 
-    def __add__(self, other):
-        return add(self, other)
-
-    def __radd__(self, other):
-        return add(other, self)
-
     def get_config(self):
         """The arguments that make this loss again."""
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.losses]
@@ -42,7 +46,7 @@ class Sum(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="unetpp.losses")
-class Weighted(keras.losses.Loss):
+class Weighted(Own):
     """Any other loss function, weighted by class.
 
     A function of (y_true, y_pred) that returns a value a pixel is weighted by each pixel's true class; one
@@ -78,12 +82,6 @@ class Weighted(keras.losses.Loss):
         by_class = ops.stack([ops.mean(function(y[..., c], p[..., c])) for c in channels], -1)
         present = ops.cast(ops.sum(y, (0, 1)) > 0, "float32")
         return weighted_mean(ops.expand_dims(by_class, 0), w * present)
-
-    def __add__(self, other):
-        return add(self, other)
-
-    def __radd__(self, other):
-        return add(other, self)
 
     def get_config(self):
         """The arguments that make this loss again."""

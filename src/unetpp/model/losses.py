@@ -26,7 +26,7 @@ import keras
 from keras import ops
 
 from unetpp.errors import SettingError
-from unetpp.model.composed import Sum, Weighted, add, terms
+from unetpp.model.composed import Own, Sum, Weighted, terms
 from unetpp.model.regions import (
     EPSILON,
     mean_over_pixels,
@@ -169,7 +169,7 @@ def _iou(smooth):
     return lambda tp, fp, fn: (tp + smooth) / (tp + fp + fn + smooth)
 
 
-class SegmentationLoss(keras.losses.Loss):
+class SegmentationLoss(Own):
     """A function of this module as a Keras loss; `a + b` is their `Sum`.
 
     Args:
@@ -203,11 +203,6 @@ class SegmentationLoss(keras.losses.Loss):
     def call(self, y_true, y_pred):
         """One value an image: (B,) float32."""
         return type(self).function(y_true, y_pred, **self.options)
-
-    __add__ = add
-
-    def __radd__(self, other):
-        return add(other, self)
 
     def get_config(self):
         """The arguments that make this loss again."""
@@ -270,11 +265,6 @@ def _class_of(function):
     """The Keras loss of a function of this module; None of anything else."""
     own = LOSSES.get(getattr(function, "__name__", ""))
     return own if own and own.function is function else None
-
-
-def is_own(loss) -> bool:
-    """Whether a loss is of this package, and so a value an image."""
-    return isinstance(loss, (SegmentationLoss, Sum, Weighted))
 
 
 def ignored(loss) -> int | None:

@@ -226,7 +226,7 @@ class UNetPP(keras.Model):
             SettingError: for a sample weight a pixel; a loss of this package is a value an image.
         """
         heads = y_pred if isinstance(y_pred, (list, tuple)) else [y_pred]
-        if sample_weight is not None and losses.is_own(self.loss):
+        if sample_weight is not None and isinstance(self.loss, losses.Own):
             sample_weight = one_an_image(sample_weight, heads[0])
         losses_of = [super(UNetPP, self).compute_loss(x, y, p, sample_weight, training) for p in heads]
         return sum(weight * loss for weight, loss in zip(self._head_weights, losses_of, strict=True))
