@@ -48,6 +48,31 @@ def test_a_run_is_resumed_where_it_stopped(data, tmp_path, capsys):
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
+def test_a_run_on_all_images_says_that_nothing_tells_how_good_it_is(data, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert run("train", data, "--out", folder, *FAST, "--validation", 0) == 0
+    shown = capsys.readouterr().out
+    assert "no image was held out" in shown
+    assert "IoU" not in shown
+    assert not (folder / "validation").exists()
+    assert not load_plan(folder).validation
+    refuses(capsys, "report", folder, saying="held no image out")
+    assert run("report", folder, data, "--out", tmp_path / "page.html") == 0
+    refuses(
+        capsys,
+        "train",
+        data,
+        "--out",
+        tmp_path / "r",
+        *FAST,
+        "--validation",
+        0,
+        "--patience",
+        2,
+        saying="patience",
+    )
+
+
 def test_a_budget_is_kept(data, tmp_path):
     begun = time.monotonic()
     assert run("train", data, "--out", tmp_path / "run", *FAST[2:], "--budget", "15s") == 0

@@ -288,6 +288,8 @@ def test_a_class_that_one_image_shows_is_trained_on_and_no_fold_begins_without_i
         ({"accumulate": 0}, "accumulate"),
         ({"weight_decay": -1}, "weight-decay"),
         ({"patience": 0}, "patience"),
+        ({"patience": 3, "validation": 0}, "patience"),
+        ({"validation": 1.0}, "validation"),
         ({"head_weights": (1.0, 1.0)}, "head-weights"),
     ],
 )

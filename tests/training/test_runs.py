@@ -60,6 +60,20 @@ def test_a_run_without_gain_ends_early(samples, tmp_path):
         assert len(again.rows) == more
 
 
+def test_with_nothing_held_out_all_images_are_learnt_and_the_last_weights_kept(samples, tmp_path):
+    plan = planned(samples, tmp_path / "run", epochs=3, validation=0)
+    assert (set(plan.train), plan.validation) == (set(samples), ())
+    watcher = Watcher()
+    found = fit.train(plan, tmp_path / "run", Budget(), report=watcher)
+    assert (found.origin["epoch"], found.origin["training_images"]) == (3, len(samples))
+    assert found.origin["validation_at_working_size"]["mean_iou"] is None
+    assert [row["mean_iou"] for row in watcher.rows] == [None] * 3
+    assert not watcher.warnings
+    # But for how readily each class is found, they are the averaged ones.
+    kept, averaged = load_model(tmp_path / "run")[1], state(tmp_path / "run")[0].average
+    assert same(arrays(kept.trainable_variables)[:-1], averaged[: len(kept.trainable_variables) - 1])
+
+
 def test_gathered_gradients_are_those_of_a_larger_batch(samples, tmp_path):
     """Without what differs by batch or by chance: batch normalisation and dropout."""
     rng = np.random.default_rng(0)

@@ -16,6 +16,9 @@ from unetpp.app.progress import counting, duration
 from unetpp.app.run import console, errors, learnt, open_models, samples_for
 from unetpp.errors import OutputError, SettingError
 
+# How to report on a run whose held-out images are not known, or shall not be taken.
+DATA_TOO = "name DATA too: unetpp report RUN DATA"
+
 
 def run_evaluation(
     model: Path,
@@ -100,7 +103,7 @@ def run_report(
     else:
         if given := [name for name, value in places.items() if value]:
             what = f"--{given[0].replace('_', '-')} is about DATA"
-            raise SettingError(what, mend="name DATA too: unetpp report RUN DATA")
+            raise SettingError(what, mend=DATA_TOO)
         samples, kept = held_out(run)
         group_by = group_by or kept
         note = "these images have chosen the model's best epoch: new ones may score lower"
@@ -203,18 +206,20 @@ def held_out(run: Path):
     """The validation images of a run, and what kept groups of images on one side, unless that was a table now gone.
 
     Raises:
-        SettingError: if it is not known which they are.
+        SettingError: if it is not known which they are, or there are none.
     """
     from unetpp.data.groups import table_of
     from unetpp.training.planfile import load_plan
 
     try:
         plan = load_plan(run)
-        table = table_of(plan.options.group_by)
-        return plan.validation, "" if table and not table.is_file() else plan.options.group_by
     except SettingError as error:
         what = "it is not known which images this model was validated on"
-        raise SettingError(what, where=run, mend="name DATA too: unetpp report RUN DATA") from error
+        raise SettingError(what, where=run, mend=DATA_TOO) from error
+    if not plan.validation:
+        raise SettingError("this run held no image out", where=run, mend=DATA_TOO)
+    table = table_of(plan.options.group_by)
+    return plan.validation, "" if table and not table.is_file() else plan.options.group_by
 
 
 def read_history(run: Path) -> list[dict[str, str]]:

@@ -235,7 +235,7 @@ def training_options(command):
         click.option(
             "--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]), help="[default: auto]"
         ),
-        click.option("--validation", type=float, help="Share of images held out.  [default: 0.15]"),
+        click.option("--validation", type=float, help="Share of images held out; 0: none.  [default: 0.15]"),
         click.option("--group-by", help="Regular expression, or FILE.csv:COLUMN: what stays on one side."),
         click.option(
             "--folds", type=click.IntRange(2), help="Cross-validate: so many runs, of a --budget each."

@@ -14,6 +14,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from unetpp.analysis.figures import figure
+
 
 def counting(console: Console) -> Progress:
     """A bar for work that is counted in images."""
@@ -63,17 +65,12 @@ class TrainingProgress:
     def epoch(self, row: dict) -> None:
         """A line for the validation; its time does not count as training."""
         self.before = None
-        ious = "  ".join(
-            f"{name.removeprefix('iou_')} {'–' if value is None else f'{value:.3f}'}"
-            for name, value in row.items()
-            if name.startswith("iou_")
-        )
-        self.console.print(
-            f"epoch {row['epoch']:>3}  {duration(row['seconds']):>7}  loss {row['loss']:.3f}  IoU  {ious}  "
-            f"mean {row['mean_iou']:.3f}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        line = f"epoch {row['epoch']:>3}  {duration(row['seconds']):>7}  loss {row['loss']:.3f}"
+        if row["mean_iou"] is not None:
+            ious = {name.removeprefix("iou_"): iou for name, iou in row.items() if name.startswith("iou_")}
+            line += "  IoU  " + "  ".join(f"{name} {figure(iou)}" for name, iou in ious.items())
+            line += f"  mean {figure(row['mean_iou'])}"
+        self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

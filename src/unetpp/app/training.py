@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unetpp.analysis.figures import figure
 from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
 from unetpp.app.resuming import option, resumed_plan
 from unetpp.app.run import console, errors, import_training
@@ -77,16 +78,17 @@ def start_run(order: Order) -> None:
         again += f" --job {order.job}" if order.job else ""
         console.print(f"go on with: {again}", highlight=False, markup=False, soft_wrap=True)
         raise
-    best = bundle.origin["validation_at_working_size"]
-    console.print(
-        f"best mean IoU {best['mean_iou']:.3f}, at epoch {bundle.origin['epoch']}, on the held-out images"
-    )
+    best, epoch = bundle.origin["validation_at_working_size"]["mean_iou"], bundle.origin["epoch"]
+    if plan.validation:
+        console.print(f"best mean IoU {figure(best)}, at epoch {epoch}, on the held-out images")
+    else:
+        console.print(f"the last weights, of epoch {epoch}: no image was held out to tell how good they are")
     factors = [f"{name} x {factor:g}" for name, factor in bundle.origin["factors"].items() if factor != 1]
     if factors:
         console.print(f"chosen on training images, how readily each is found: {', '.join(factors)}")
+    pictures = f"   pictures: {run / 'validation'}" if plan.validation else ""
     console.print(
-        f"model: {run / 'model'}   pictures: {run / 'validation'}   {duration(time.monotonic() - order.started)}",
-        soft_wrap=True,
+        f"model: {run / 'model'}{pictures}   {duration(time.monotonic() - order.started)}", soft_wrap=True
     )
     console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False, soft_wrap=True)
 

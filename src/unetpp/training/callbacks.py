@@ -126,7 +126,8 @@ class Validate(keras.callbacks.Callback):
             labels = self.labels = predict(model, self.plan, self.pictures)
         result = score(labels, self.plan, self.pictures)
         value = foreground_iou(result["confusion"])
-        if value > progress.best:
+        # With nothing held out, the last weights are kept.
+        if value > progress.best or not self.pictures:
             progress.best, progress.best_epoch = value, progress.epoch
             if first:
                 save_bundle(self.run / "model", describe(self.plan, model, progress, result), model)

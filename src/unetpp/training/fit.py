@@ -1,7 +1,7 @@
 """The training loop: build, compile, fit, validate, and keep the best in a run folder.
 
 RUN/
-  model/              the bundle with the best averaged weights
+  model/              the bundle with the best averaged weights, or the last where nothing is held out
   plan.json           options, classes, normalisation
   split.json          which images were trained on and which were held out
   history.csv         a row an epoch
@@ -54,7 +54,7 @@ STATISTICS = 10
 ROLLBACKS = 3
 # The share of the images that may turn out to be unreadable.
 UNREADABLE = 0.01
-# At least so many training pictures choose the offsets; more, if more are held out.
+# At least so many training pictures choose the offsets, or one in so many, or as many as are held out.
 TUNING = 8
 
 
@@ -240,7 +240,8 @@ def settle(
     if "factors" in bundle.origin:
         # A finished run that was resumed, and found nothing better.
         return predict(model, plan, held_out)
-    some = pictures[:: max(1, len(pictures) // max(TUNING, len(held_out)))]
+    wanted = max(TUNING, len(pictures) // TUNING, len(held_out))
+    some = pictures[:: max(1, len(pictures) // wanted)]
     offsets = best_offsets(*logits_of(open_network(model, plan), some), seams=plan.seams)
     add_offsets(model, offsets)
     labels = predict(model, plan, held_out)
@@ -261,7 +262,7 @@ def load_sides(plan: Plan, warn: Callable[[str], None]) -> tuple[Plan, list[Pict
     train, validation = (
         tuple(sample for sample in kept if (sample in held) == side) for side in (False, True)
     )
-    if not train or not validation:
+    if not train or (plan.validation and not validation):
         what = "held out" if train else "to train on"
         raise DatasetError(f"none of the images {what} can be read", mend="mend them and start anew")
     plan = replace(plan, train=train, validation=validation)

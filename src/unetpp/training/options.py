@@ -49,7 +49,7 @@ class Options:
         patience: stop after so many validations without a better one; None never.
         precision: "auto" (bfloat16 where the processor has it), "float32" or "mixed_bfloat16".
         normalization: by the "dataset", by each "image", or "auto": see `Normalization`.
-        validation: the share of the images that is held out.
+        validation: the share of the images that is held out; 0 to train on all, and to keep the last weights.
         group_by: what keeps images on one side: a regular expression on their names, whose groups are compared, or
             FILE.csv:COLUMN; "" for near-duplicates alone.
         folds: of a cross-validation; 0 for none.
@@ -113,16 +113,20 @@ class Options:
             "augmentation": not 0 <= self.augmentation <= 3,
             "learning_rate": not 0 <= self.learning_rate < math.inf,
             "weight_decay": not 0 <= self.weight_decay < math.inf,
-            "patience": self.patience is not None and self.patience < 1,
+            "patience": self.patience is not None and (self.patience < 1 or not self.validation),
             "precision": self.precision not in PRECISIONS,
             "normalization": self.normalization not in NORMALIZATIONS,
-            "validation": not 0 < self.validation < 1,
+            "validation": not 0 <= self.validation < 1,
             "group_by": not (table_of(self.group_by) or _is_pattern(self.group_by)),
             "folds": self.folds < 0 or self.folds == 1,
             "fold": not 0 <= self.fold <= max(1, self.folds),
             "seed": not 0 <= self.seed < 2**32,
         }
-        self._refuse(problems, batch=f"a multiple of {self.devices}, the devices")
+        self._refuse(
+            problems,
+            batch=f"a multiple of {self.devices}, the devices",
+            patience="from 1 on, and with --validation above 0",
+        )
         # A model to start from brings a depth of its own.
         if not self.start:
             self.check_depth()

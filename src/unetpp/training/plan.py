@@ -231,11 +231,14 @@ def decide_size(
 
 
 def held_out(samples, counts, options: Options, names: Sequence[str], why: dict[str, str]):
-    """Training and validation samples: a share held out, or a fold.
+    """Training and validation samples: a share held out, or a fold, or none.
 
     Raises:
         DatasetError: if a class, or what the model to start from has learnt, would be held out as a whole.
     """
+    if not options.folds and not options.validation:
+        why["images"] = f"{GIVEN}: nothing will tell when to stop, nor how good the model is"
+        return list(samples), []
     groups = find_groups(samples, options.group_by)
     known = former_sides(options.start) if options.start else {}
     former = [known.get(sample.image.resolve()) for sample in samples]

@@ -33,10 +33,11 @@ def predict(model, plan: Plan, pictures: Sequence[Picture]) -> list[np.ndarray]:
 
 
 def score(labels: Sequence[np.ndarray], plan: Plan, pictures: Sequence[Picture]) -> dict:
-    """`scores` of labels, pooled over the pictures."""
-    pairs = zip(pictures, labels, strict=True)
-    counts = [confusion(picture.mask, found, len(plan.outputs)) for picture, found in pairs]
-    return scores(np.sum(counts, axis=0), plan.outputs, len(labels))
+    """`scores` of labels, pooled over the pictures; of none, each figure is None."""
+    counts = np.zeros((len(plan.outputs), len(plan.outputs)), int)
+    for picture, found in zip(pictures, labels, strict=True):
+        counts += confusion(picture.mask, found, len(plan.outputs))
+    return scores(counts, plan.outputs, len(labels))
 
 
 def side_by_side(picture: Picture, found: np.ndarray, classes: Sequence[str]) -> np.ndarray:
