@@ -1,5 +1,6 @@
 """The network: its pinned arithmetic, its options, and that it is a Keras model like any other."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -172,6 +173,16 @@ def test_every_option_builds_trains_and_serialises(settings, tmp_path):
     ):
         np.testing.assert_allclose(a, b, atol=1e-6)
         assert a.shape[:3] == images.shape[:3]
+
+
+def test_numpy_counts_as_python_does():
+    masks = np.array([[0, 2]], np.uint8)
+    model = UNetPP(
+        (32, 32, 3), num_classes=masks.max() + 1, filters=np.array([4, 8]), dropout=np.float32(0.5)
+    )
+    again = json.loads(json.dumps(model.get_config()))
+    assert (again["num_classes"], again["filters"], again["dropout"]) == (3, [4, 8], 0.5)
+    assert model.output_shape == (None, 32, 32, 3)
 
 
 def as_list(outputs):

@@ -1,5 +1,6 @@
 """The commands; no logic."""
 
+import functools
 import os
 import sys
 import time
@@ -235,7 +236,7 @@ def quantize(model, data, **places):
 @cli.command()
 @click.argument("model", type=PATH)
 @click.argument("data", type=PATH)
-@engine_options
+@functools.partial(engine_options, level=False)
 @data_options
 def levels(model, data, engine, **places):
     """Score, time and memory on DATA of each level of MODEL, trained with deep supervision."""

@@ -79,8 +79,9 @@ def with_options(command, options):
     return command
 
 
-def engine_options(command):
-    """The options that say how the network is run, gathered as `engine`."""
+def engine_options(command, *, level=True):
+    """The options that say how the network is run, gathered as `engine`; all levels are, where `level` is false."""
+    at = "Stop at this level; needs a model with deep supervision."
     options = [
         click.option(
             "--engine", type=click.Choice(["auto", "openvino", "keras"]), default="auto", help="What runs it."
@@ -91,12 +92,13 @@ def engine_options(command):
             help="OpenVINO's: float32, bfloat16, float16, int8; auto: the fastest.",
         ),
         click.option("--device", default="CPU", help="OpenVINO's: CPU, GPU, ...  [default: CPU]"),
-        click.option("--level", type=int, help="Stop at this level; needs a model with deep supervision."),
+        *([click.option("--level", type=int, help=at)] if level else []),
         click.option(
             "--tta", is_flag=True, help="Average over flips and rotations: slower, a little better."
         ),
     ]
-    return gather(command, "engine", ("engine", "precision", "device", "level", "tta"), options)
+    names = ("engine", "precision", "device", *(["level"] if level else []), "tta")
+    return gather(command, "engine", names, options)
 
 
 def gather(command, under: str, names, options):

@@ -178,8 +178,6 @@ def run_levels(model: Path, data: Path, *, places, engine) -> None:
     from unetpp.app.show import comparison
     from unetpp.inference.levels import measure_levels
 
-    if engine["level"] is not None:
-        raise SettingError("all levels are measured", mend="leave --level out")
     prepare_engine([model], engine["engine"])
     samples, _ = samples_for(model, data, places)
     with errors.status("measuring the levels ..."):

@@ -1,6 +1,7 @@
 """The pieces every network of this package is built from."""
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from unetpp.errors import SettingError
@@ -79,6 +80,22 @@ def head(x, num_classes, *, name):
     """Class probabilities, in float32 under every precision policy: (B, h, w, any) -> (B, h, w, C)."""
     activation = "sigmoid" if num_classes == 1 else "softmax"
     return layers.Conv2D(num_classes, 1, activation=activation, dtype="float32", name=name)(x)
+
+
+def plain(config):
+    """A configuration with Python's numbers for those of NumPy, which JSON does not know.
+
+    >>> plain({"num_classes": np.uint8(3), "filters": (np.int64(4), 8), "inner_filters": None})
+    {'num_classes': 3, 'filters': (4, 8), 'inner_filters': None}
+    """
+
+    def number(value):
+        return value.item() if isinstance(value, np.generic) else value
+
+    return {
+        name: tuple(map(number, value)) if isinstance(value, tuple) else number(value)
+        for name, value in config.items()
+    }
 
 
 def check_settings(config):

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from unetpp.errors import SettingError
 from unetpp.model import losses, metrics
-from unetpp.model.blocks import block, check_settings, head, up
+from unetpp.model.blocks import block, check_settings, head, plain, up
 from unetpp.model.weights import resolve_class_weights
 
 FILTERS = (32, 64, 128, 256, 512)
@@ -69,18 +69,20 @@ class UNetPP(keras.Model):
         kernel_regularizer=None,
         name=None,
     ):
-        config = {
-            "input_shape": tuple(input_shape),
-            "num_classes": num_classes,
-            "filters": tuple(filters),
-            "inner_filters": inner_filters,
-            "activation": activation,
-            "dropout": dropout,
-            "normalization": normalization,
-            "upsampling": upsampling,
-            "deep_supervision": deep_supervision,
-            "kernel_regularizer": keras.regularizers.get(kernel_regularizer),
-        }
+        config = plain(
+            {
+                "input_shape": tuple(input_shape),
+                "num_classes": num_classes,
+                "filters": tuple(filters),
+                "inner_filters": inner_filters,
+                "activation": activation,
+                "dropout": dropout,
+                "normalization": normalization,
+                "upsampling": upsampling,
+                "deep_supervision": deep_supervision,
+                "kernel_regularizer": keras.regularizers.get(kernel_regularizer),
+            }
+        )
         check_settings(config)
         inputs = keras.Input(config["input_shape"], name="image")
         outputs = self._outputs(inputs, config)
