@@ -58,19 +58,10 @@ def test_a_run_on_all_images_says_that_nothing_tells_how_good_it_is(data, tmp_pa
     assert not load_plan(folder).validation
     refuses(capsys, "report", folder, saying="held no image out")
     assert run("report", folder, data, "--out", tmp_path / "page.html") == 0
-    refuses(
-        capsys,
-        "train",
-        data,
-        "--out",
-        tmp_path / "r",
-        *FAST,
-        "--validation",
-        0,
-        "--patience",
-        2,
-        saying="patience",
-    )
+    new = ("train", data, "--out", tmp_path / "new", *FAST)
+    refuses(capsys, *new, "--validation", 0, "--patience", 2, saying="patience")
+    assert run(*new, "--validation", "0,15") == 2
+    assert "neither a share, such as 0.15, nor a file" in capsys.readouterr().err
 
 
 def test_a_budget_is_kept(data, tmp_path):

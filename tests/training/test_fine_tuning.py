@@ -126,8 +126,11 @@ def test_what_the_model_to_start_from_was_trained_on_is_not_held_out(samples, tm
     planned(samples[4:], tmp_path / "second", start=start, filters=(4, 8))
     third = make_plan(samples, Options(start=str(tmp_path / "second")), CLASSES)
     assert not learnt & {sample.stem for sample in third.validation}
-    with pytest.raises(DatasetError, match=f"would hold out {len(learnt)} images"):
+    with pytest.raises(DatasetError, match=f"{len(learnt)} images would be held out"):
         make_plan(samples, Options(start=start, folds=2), CLASSES)
+    (tmp_path / "names.txt").write_text(min(learnt))
+    with pytest.raises(DatasetError, match="1 images would be held out"):
+        make_plan(samples, Options(start=start, validation=str(tmp_path / "names.txt")), CLASSES)
     # A copy elsewhere knows nothing of it.
     shutil.copytree(tmp_path / "first" / "model", tmp_path / "copy")
     assert make_plan(samples, Options(start=str(tmp_path / "copy"), folds=2), CLASSES)

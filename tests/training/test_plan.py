@@ -1,6 +1,7 @@
 """A plan decides what was left open, and says why."""
 
 import json
+import shutil
 
 import numpy as np
 import psutil
@@ -269,9 +270,50 @@ def test_a_class_that_one_image_shows_is_trained_on_and_no_fold_begins_without_i
             make_plan(samples, Options(folds=3, fold=fold), CLASSES)
 
 
+def test_images_that_a_file_names_are_held_out(tmp_path):
+    write_dataset(tmp_path, 6, size=(64, 64))
+    samples = find_samples(tmp_path)
+    stems, names = [sample.stem for sample in samples], tmp_path / "names.txt"
+    names.write_text(f"{stems[4]}\n\n{stems[1]}.png\n")
+    plan = make_plan(samples, Options(validation=str(names)), CLASSES)
+    assert [sample.stem for sample in plan.validation] == [stems[1], stems[4]]
+    assert [sample.stem for sample in plan.train] == [stems[k] for k in (0, 2, 3, 5)]
+    assert plan.reasons["images"] == f"as {names} says"
+    # Parted from near-duplicates against better knowledge.
+    for part in ("images", "masks"):
+        shutil.copy(tmp_path / part / f"{stems[1]}.png", tmp_path / part / "twice.png")
+    plan = make_plan(find_samples(tmp_path), Options(validation=str(names)), CLASSES)
+    assert "1 held out should not be parted from others" in plan.reasons["images"]
+
+
+@pytest.mark.parametrize(
+    ("names", "wrong"),
+    [
+        (None, "cannot be read"),
+        ("\n", "no image is named"),
+        ("0000\nnone\n", "1 of the names are of no image, such as none"),
+        ("0000\n0001\n0002\n0003\n", "all images are named"),
+        ("0000\n0001\n", f"only held-out images show the class {CLASSES[2]}"),
+    ],
+)
+def test_a_list_of_images_that_cannot_be_held_out_is_refused(names, wrong, tmp_path):
+    write_dataset(tmp_path, 4, size=(64, 64))
+    paths = sorted((tmp_path / "masks").iterdir())
+    assert [path.stem for path in paths] == ["0000", "0001", "0002", "0003"]
+    for path in paths:
+        mask = np.minimum(read_mask(path, 3), 1)
+        mask[:4, :4] = 2 * (path == paths[0])
+        write_png(path, mask)
+    if names:
+        (tmp_path / "names.txt").write_text(names)
+    with pytest.raises(DatasetError, match=wrong):
+        make_plan(find_samples(tmp_path), Options(validation=str(tmp_path / "names.txt")), CLASSES)
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [
+        ({"folds": 3, "validation": "names.txt"}, "validation"),
         ({"folds": 1}, "folds"),
         ({"folds": 3, "fold": 4}, "fold"),
         ({"focus": 1.5}, "focus"),

@@ -48,6 +48,21 @@ class Numbers(click.ParamType):
             self.fail(f"{value!r} is no list of numbers such as 1,50,70", param, ctx)
 
 
+class Share(click.ParamType):
+    """A share, or the name of a file."""
+
+    name = "share or file"
+
+    def convert(self, value, param, ctx):
+        """Text to a number, unless a file is called so."""
+        if not isinstance(value, str) or Path(value).is_file():
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a share, such as 0.15, nor a file", param, ctx)
+
+
 class ClassWeights(Numbers):
     """Numbers separated by commas, or "balanced"."""
 
@@ -237,7 +252,11 @@ def training_options(command):
         click.option(
             "--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]), help="[default: auto]"
         ),
-        click.option("--validation", type=float, help="Share of images held out; 0: none.  [default: 0.15]"),
+        click.option(
+            "--validation",
+            type=Share(),
+            help="Share of images held out; 0: none; or a file of their names.  [default: 0.15]",
+        ),
         click.option("--group-by", help="Regular expression, or FILE.csv:COLUMN: what stays on one side."),
         click.option(
             "--folds", type=click.IntRange(2), help="Cross-validate: so many runs, of a --budget each."

@@ -86,6 +86,33 @@ def keys_of_table(samples: Sequence[Sample], table: Path, column: str) -> list[H
     return [values[sample.stem] for sample in samples]
 
 
+def named_in(table: Path, samples: Sequence[Sample]) -> list[bool]:
+    """Whether each sample is named in a text file: a stem, or the name of a file, a line.
+
+    Raises:
+        DatasetError: if there is no such file, or it names none of the samples, or all, or others.
+    """
+    try:
+        lines = table.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            "the list of images cannot be read", where=table, mend="give names, one a line"
+        ) from error
+    wanted = {line.strip() for line in lines if line.strip()}
+    stems = {sample.stem for sample in samples}
+    named = {name if name in stems else _without_suffix(name) for name in wanted}
+    if unknown := sorted(named - stems):
+        raise DatasetError(
+            f"{len(unknown)} of the names are of no image, such as {unknown[0]}",
+            where=table,
+            mend="mend the list",
+        )
+    if not named or named == stems:
+        what = "all images are named" if named else "no image is named"
+        raise DatasetError(what, where=table, mend="name those to hold out, one a line")
+    return [sample.stem in named for sample in samples]
+
+
 def _without_suffix(name: str) -> str:
     path = Path(name)
     stem = path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path

@@ -49,7 +49,8 @@ class Options:
         patience: stop after so many validations without a better one; None never.
         precision: "auto" (bfloat16 where the processor has it), "float32" or "mixed_bfloat16".
         normalization: by the "dataset", by each "image", or "auto": see `Normalization`.
-        validation: the share of the images that is held out; 0 to train on all, and to keep the last weights.
+        validation: the share of the images that is held out, or the file that names them, one a line; 0 to train on
+            all, and to keep the last weights.
         group_by: what keeps images on one side: a regular expression on their names, whose groups are compared, or
             FILE.csv:COLUMN; "" for near-duplicates alone.
         folds: of a cross-validation; 0 for none.
@@ -86,7 +87,7 @@ class Options:
     patience: int | None = None
     precision: str = "auto"
     normalization: str = "auto"
-    validation: float = 0.15
+    validation: float | str = 0.15
     group_by: str = ""
     folds: int = 0
     fold: int = 0
@@ -116,7 +117,7 @@ class Options:
             "patience": self.patience is not None and (self.patience < 1 or not self.validation),
             "precision": self.precision not in PRECISIONS,
             "normalization": self.normalization not in NORMALIZATIONS,
-            "validation": not 0 <= self.validation < 1,
+            "validation": self.folds if isinstance(self.validation, str) else not 0 <= self.validation < 1,
             "group_by": not (table_of(self.group_by) or _is_pattern(self.group_by)),
             "folds": self.folds < 0 or self.folds == 1,
             "fold": not 0 <= self.fold <= max(1, self.folds),
@@ -126,6 +127,7 @@ class Options:
             problems,
             batch=f"a multiple of {self.devices}, the devices",
             patience="from 1 on, and with --validation above 0",
+            validation="a share from 0 to below 1; or a file, without --folds",
         )
         # A model to start from brings a depth of its own.
         if not self.start:

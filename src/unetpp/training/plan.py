@@ -2,22 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import compress
 from typing import Any
 
 import numpy as np
 
 from unetpp.bundle import Bundle
 from unetpp.data import dataset
-from unetpp.data.groups import find_groups, fold_of_each, split
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling, measure_scaling
 from unetpp.errors import DatasetError, SettingError
 from unetpp.model.weights import resolve_class_weights
 from unetpp.training.options import Options
+from unetpp.training.sides import choose_sides
 from unetpp.training.start import (
     check_channels,
-    former_sides,
     network_settings,
     options_of,
     read_start,
@@ -123,7 +121,7 @@ def make_plan(
     scaling = start.scaling if start else measure_scaling(sizes, options.long_side or None)
     check_sides(samples, sizes, scaling)
     options = decide_steps(options, sizes, scaling, channels, why)
-    train, validation = held_out(samples, counts, options, names, why)
+    train, validation, why["images"] = choose_sides(samples, counts, options, names)
     chosen = set(train)
     train_counts = counts[[sample in chosen for sample in samples]].sum(0)
     weights = resolve_class_weights(options.class_weights, len(names), class_names=names, counts=train_counts)
@@ -228,48 +226,3 @@ def decide_size(
     grow = "objects can still be seen" if alike else "objects grow with the image"
     why["size"] = f"of the long side: {grow}, and {share}"
     return replace(options, long_side=side)
-
-
-def held_out(samples, counts, options: Options, names: Sequence[str], why: dict[str, str]):
-    """Training and validation samples: a share held out, or a fold, or none.
-
-    Raises:
-        DatasetError: if a class, or what the model to start from has learnt, would be held out as a whole.
-    """
-    if not options.folds and not options.validation:
-        why["images"] = f"{GIVEN}: nothing will tell when to stop, nor how good the model is"
-        return list(samples), []
-    groups = find_groups(samples, options.group_by)
-    known = former_sides(options.start) if options.start else {}
-    former = [known.get(sample.image.resolve()) for sample in samples]
-    learnt = former.count(False)
-    why["images"] = f"fold {options.fold or 1} of {options.folds}: " if options.folds else ""
-    why["images"] += "near-duplicates" + (f", and {options.group_by}," if options.group_by else "")
-    why["images"] += " on one side, classes alike on both"
-    if not options.folds:
-        if learnt:
-            why["images"] += f"; none of the {learnt} held out that {options.start} was trained on"
-        share, seed = options.validation, options.seed
-        train, held = split(samples, counts, validation=share, seed=seed, groups=groups, former=former)
-        chosen = set(held)
-        shown = counts[[sample in chosen for sample in samples]].sum(0)
-        missing = [name for name, count in zip(names, shown, strict=True) if not count]
-        why["images"] += f"; no held-out image shows {', '.join(missing)}" if missing else ""
-        return train, held
-    if learnt:
-        raise DatasetError(
-            f"folds would hold out {learnt} images that the model to start from was trained on",
-            where=options.start,
-            mend="leave --folds or --from out",
-        )
-    fold = np.array(fold_of_each(samples, counts, options.folds, seed=options.seed, groups=groups))
-    # All folds, so that the last does not fail when the others are trained.
-    for number in range(options.folds):
-        for name, count in zip(names, counts[fold != number].sum(0), strict=True):
-            if not count:
-                raise DatasetError(
-                    f"only images of one fold show the class {name}",
-                    mend="give more images of it, or no --folds",
-                )
-    held = fold == (options.fold or 1) - 1
-    return list(compress(samples, ~held)), list(compress(samples, held))
