@@ -78,6 +78,26 @@ def test_length_and_width_of_a_rod_are_those_it_was_drawn_with(degrees, width):
     assert wide == pytest.approx(rod.sum() / length, rel=0.06)
 
 
+@pytest.mark.parametrize("diagonals", range(1, 12))
+def test_a_bar_on_either_diagonal_is_as_long_as_it_was_drawn(diagonals):
+    """Where Zhang and Suen's thinning leaves a pixel of some."""
+    y, x = np.mgrid[:120, :120]
+    bar = (2 * (x - y) >= -diagonals) & (2 * (x - y) < diagonals) & (x + y >= 40) & (x + y <= 200)
+    for turned in (bar, bar[:, ::-1], np.rot90(bar), bar[::-1]):
+        [length] = measure(turned.astype(int), np.array([0, 1]), NAMES)["length"]
+        assert length == pytest.approx(160 / np.sqrt(2), rel=0.03)
+
+
+@given(degrees=st.floats(0, 180), length=st.floats(20, 70), width=st.floats(2.5, 8), shift=st.floats(0, 1))
+def test_a_capsule_is_as_long_however_it_lies(degrees, length, width, shift):
+    y, x = np.mgrid[:90, :90] - 44.5 + shift
+    along = x * np.cos(np.deg2rad(degrees)) + y * np.sin(np.deg2rad(degrees))
+    across = y * np.cos(np.deg2rad(degrees)) - x * np.sin(np.deg2rad(degrees))
+    capsule = np.hypot(np.maximum(np.abs(along) - (length - width) / 2, 0), across) <= width / 2
+    [found] = measure(capsule.astype(int), np.array([0, 1]), NAMES)["length"]
+    assert found == pytest.approx(length, abs=7)
+
+
 @given(seed=st.integers(0, 10**6), level=st.floats(-0.1, 0.3))
 def test_no_object_is_shorter_than_the_disc_of_its_area(seed, level):
     table = measure(*separate(blobs(seed, level=level)), NAMES)
@@ -113,12 +133,70 @@ def test_rods_that_touch_are_as_long_as_each_alone(turned):
     assert found["width"] == pytest.approx([6, 6], rel=0.02)
 
 
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.parametrize("degrees", [10, 45, 80, 135])
+def test_a_filament_within_a_cell_is_as_long_as_beside_it(degrees, width):
+    y, x = np.mgrid[:100, :100] - 49.8
+    along = x * np.cos(np.deg2rad(degrees)) + y * np.sin(np.deg2rad(degrees))
+    across = y * np.cos(np.deg2rad(degrees)) - x * np.sin(np.deg2rad(degrees))
+    filament = 2 * ((np.abs(along) <= 30) & (np.abs(across) <= width / 2))
+    cell = np.hypot(y, x) < 45
+    found = measure(*separate(np.maximum(cell, filament)), NAMES)
+    [alone] = measure(*separate(filament), NAMES)["length"]
+    assert found["length"][found["class"] == "rod"].sum() == pytest.approx(alone)
+    assert alone == pytest.approx(60, rel=0.05)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_objects_are_as_long_side_by_side_as_each_alone(seed):
+    rng = np.random.default_rng(seed)
+    numbers, classes = separate(ndimage.zoom(rng.integers(0, 3, (8, 9)), 4, order=0))
+    together = measure(numbers, classes, (*NAMES, "other"))
+    alone = [measure(numbers == k, np.array([0, 1]), NAMES)["length"][0] for k in range(1, len(classes))]
+    assert together["length"].tolist() == alone
+
+
+def test_the_longest_path_is_that_of_most_pixels_not_of_most_steps():
+    cross = np.zeros((130, 130), np.uint8)
+    cross[60:63, 20:103] = 2
+    cross |= 2 * ndimage.binary_dilation(np.eye(130)[::-1], iterations=1).astype(np.uint8)
+    cross[:22] = cross[101:] = 0
+    [length] = measure(*separate(cross), NAMES)["length"]
+    assert length == pytest.approx(78 * np.sqrt(2), rel=0.04)
+
+
 @pytest.mark.parametrize(("radius", "width"), [(8, 3), (12, 5), (20, 3), (25, 2)])
 def test_a_ring_is_as_long_as_the_way_around_it(radius, width):
     y, x = np.indices((61, 61)) - 30
     ring = np.abs(np.hypot(y, x) - radius) <= width / 2
     [length] = measure(ring.astype(int), np.array([0, 1]), NAMES)["length"]
     assert length == pytest.approx(2 * np.pi * radius, rel=0.03)
+
+
+@pytest.mark.parametrize("tail", [4, 12])
+def test_a_ring_with_a_tail_is_no_shorter_than_one_without(tail):
+    y, x = np.indices((121, 121)) - 60
+    ring = np.abs(np.hypot(y, x) - 41) <= 4
+    ring[59:62, 60 + 44 : 60 + 45 + tail] = True
+    [length] = measure(ring.astype(int), np.array([0, 1]), NAMES)["length"]
+    assert length == pytest.approx(2 * np.pi * 41, rel=0.03)
+
+
+@pytest.mark.parametrize("degrees", range(0, 90, 15))
+def test_a_frame_is_as_long_as_the_way_around_it(degrees):
+    y, x = np.mgrid[:100, :100] - 49.7
+    turned = x * np.cos(np.deg2rad(degrees)) + y * np.sin(np.deg2rad(degrees))
+    other = y * np.cos(np.deg2rad(degrees)) - x * np.sin(np.deg2rad(degrees))
+    side = np.maximum(np.abs(turned), np.abs(other))
+    [length] = measure((np.abs(side - 28) <= 2.5).astype(int), np.array([0, 1]), NAMES)["length"]
+    assert length == pytest.approx(8 * 28, rel=0.05)
+
+
+def test_a_disc_with_a_small_hole_is_as_long_as_it_is_wide():
+    y, x = np.indices((61, 61)) - 30
+    disc = (np.hypot(y, x) <= 20) & (np.hypot(y - 4, x) > 1.5)
+    [length] = measure(disc.astype(int), np.array([0, 1]), NAMES)["length"]
+    assert 38 < length < 52
 
 
 def test_a_rod_with_holes_is_as_long_as_one_without():
@@ -128,10 +206,7 @@ def test_a_rod_with_holes_is_as_long_as_one_without():
     assert measure(rod, np.array([0, 1]), NAMES)["length"] == pytest.approx([130], rel=0.04)
 
 
-def test_an_object_without_a_skeleton_has_its_equivalent_diameter_as_length():
-    numbers = np.array([[1, 1, 1], [2, 1, 1]])
-    found = measure(numbers, np.array([0, 1, 1]), NAMES)
-    assert (found["length"] > 0).all()
+def test_a_pixel_among_others_is_as_long_as_the_disc_of_its_area():
     numbers = np.array([[2, 1], [1, 1]])
     found = measure(numbers, np.array([0, 1, 1]), NAMES)
     assert found["length"][1] == pytest.approx(found["equivalent_diameter"][1])

@@ -85,6 +85,18 @@ def test_filaments_that_cross_are_two():
     assert ((numbers > 0) == (labels > 0)).all()
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("diagonals", [6, 8])
+def test_filaments_on_either_diagonal_cross_and_go_over_gaps(diagonals, mirrored):
+    """Where Zhang and Suen's thinning leaves a pixel of some."""
+    y, x = np.mgrid[:200, :200]
+    bar = (2 * abs(x - y + 0.5) < diagonals) & (x + y >= 60) & (x + y <= 340)
+    level = (np.abs(y - 100) <= 2) & (x > 10) & (x < 190)
+    for mask, count in ((bar | level, 2), (bar & (np.abs(x + y - 200) > 1), 1)):
+        _, classes = separate(mask[:, :: -1 if mirrored else 1].astype(np.uint8), thin=[1])
+        assert len(classes) - 1 == count
+
+
 def test_a_filament_with_a_gap_is_one_and_two_side_by_side_are_two():
     assert len(separate(lines(((50, 20), (50, 80)), ((50, 94), (52, 150))), thin=[1])[1]) == 2
     assert len(separate(lines(((50, 20), (50, 80)), ((50, 120), (52, 180))), thin=[1])[1]) == 3

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from commands import pixels, run
+from commands import pixels, refuses, run
+from disks import mounted
 from drawn import CLASSES, drawn_objects, rows, write_probabilities
 from PIL import Image
 from scipy import ndimage
 from skimage.draw import disk, polygon2mask
 
+from unetpp.analysis import outlines, strips, subjects
 from unetpp.data.images import write_png
 from unetpp.data.pyramids import write_ome_tiff
 
@@ -203,8 +205,6 @@ def test_objects_are_drawn_with_their_numbers(labelled):
 
 
 def test_a_slide_s_objects_are_those_of_the_image(tmp_path, monkeypatch):
-    from unetpp.analysis import strips, subjects
-
     labels = np.tile(drawn_objects(), (6, 4))
     write_png(tmp_path / "whole.png", labels)
     write_ome_tiff(tmp_path / "slide.ome.tif", [labels], "YX")
@@ -227,6 +227,35 @@ def test_a_slide_s_objects_are_those_of_the_image(tmp_path, monkeypatch):
     assert numbers.dtype == np.uint32
     assert ((numbers > 0) == (labels > 0)).all()
     assert len(np.unique(numbers)) - 1 == len(comparable("slide"))
+
+
+@pytest.mark.parametrize(("large", "size"), [(True, 2**18), (False, 2**18 + 2**16)])
+def test_a_disk_too_small_for_the_numbers_of_a_slide_is_no_crash(large, size, tmp_path, capsys, monkeypatch):
+    labels = np.zeros((256, 300), np.uint8)
+    labels[4:40, 4:40] = 1
+    write_png(tmp_path / "some.png", labels)
+    out = tmp_path / "out"
+    out.mkdir()
+    if large:
+        monkeypatch.setattr(subjects, "LARGE", 1000)
+    with mounted(out, size):
+        command = ("measure", tmp_path / "some.png", "--out", out, "--also", "instances")
+        if large:
+            refuses(capsys, *command, saying="there is no room for 0.0 GB of numbers")
+            assert not list(out.rglob("*.tif"))
+        else:
+            # Of an image, they are held in memory.
+            assert run(*command) == 0
+            assert tifffile.imread(out / "instances" / "some.tif").max() == 1
+
+
+def test_what_is_gathered_for_coco_is_gathered_for_coco_alone(labelled, monkeypatch):
+    gathered = []
+    monkeypatch.setattr(outlines.Coco, "add", lambda self, file, size, found: gathered.append(file))
+    for extra, files in (("geojson", []), ("coco", ["none.png", "some.png"])):
+        out = labelled / extra
+        assert run("measure", labelled / "labels", "--out", out, "--also", extra) == 0
+        assert gathered == files
 
 
 def test_more_objects_than_16_bits_count_are_numbered_in_32(tmp_path):

@@ -1,6 +1,8 @@
 """Pixels come back as they were written by others, and no file can do harm."""
 
 import io
+import struct
+import zlib
 
 import imagecodecs
 import numpy as np
@@ -90,6 +92,23 @@ def test_a_mask_of_sixteen_bit_greys_with_opacity_keeps_its_values(tmp_path):
     pixels = np.stack([values, np.full_like(values, 65535)], -1)
     (tmp_path / "m.png").write_bytes(imagecodecs.png_encode(pixels))
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png", 3), values)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_mask_of_few_bits_keeps_its_values(bits, tmp_path):
+    values = random_pixels((5, 16)) % min(2**bits, 11)
+    digits = np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :]
+    rows = np.pad(np.packbits(digits.reshape(5, -1), axis=1), ((0, 0), (1, 0)))
+    head = struct.pack(">2I5B", 16, 5, bits, 0, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n"
+    for name, content in ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")):
+        png += (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+    (tmp_path / "m.png").write_bytes(png)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", 11), values)
+    # To look at, the brightest is white.
+    np.testing.assert_array_equal(read_image(tmp_path / "m.png")[..., 0], values * (255 // (2**bits - 1)))
 
 
 def test_of_a_picture_with_others_embedded_the_first_is_read(tmp_path):
@@ -252,6 +271,13 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path):
         raise OSError(28, "No space left on device")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("letter", ["a", "日"])
+def test_a_name_may_be_as_long_as_names_may_be(letter, tmp_path):
+    longest = tmp_path / (letter * (251 // len(letter.encode())) + ".png")
+    write_png(longest, random_pixels((4, 4)))
+    assert [path.name for path in tmp_path.iterdir()] == [longest.name]
 
 
 def test_a_file_in_the_way_of_a_folder_is_an_output_error(tmp_path):

@@ -8,6 +8,7 @@ import tifffile
 
 from unetpp.data.images import as_float
 from unetpp.data.normalization import Normalization
+from unetpp.data.pyramids import add_levels, write_ome_zarr_metadata
 from unetpp.data.regions import open_regions
 from unetpp.errors import ImageError, OutputError, SettingError
 from unetpp.inference import slides
@@ -83,6 +84,21 @@ def test_ome_zarr_says_what_its_labels_are(slide, tmp_path):
     assert said["ome"]["multiscales"][0]["name"] == "out.zarr"
     assert [axis["name"] for axis in said["ome"]["multiscales"][0]["axes"]] == ["y", "x"]
     assert [entry["class"] for entry in said["ome"]["image-label"]["properties"]] == list(CLASSES)
+
+
+def test_every_level_of_an_ome_zarr_lies_where_the_labels_are(tmp_path):
+    labels = np.zeros((2, 2205, 777), np.uint8)
+    labels[:, 2048, 768] = 1
+    group = zarr.create_group(tmp_path / "a.zarr")
+    group.create_array("0", data=labels, chunks=(1, 512, 512))
+    levels = add_levels(tmp_path / "a.zarr")
+    write_ome_zarr_metadata(tmp_path / "a.zarr", "a", levels, "ZYX", [("background", (0, 0, 0))])
+    said = dict(zarr.open_group(tmp_path / "a.zarr", mode="r").attrs)["ome"]["multiscales"][0]["datasets"]
+    assert len(said) == len(levels) > 2
+    for level, entry in zip(levels, said, strict=True):
+        [[_, *place], _] = np.argwhere(level[:] == 1)
+        z, *scale = entry["coordinateTransformations"][0]["scale"]
+        assert (z, *np.multiply(place, scale)) == (1, 2048, 768)
 
 
 def test_planes_are_predicted_one_by_one(tmp_path):

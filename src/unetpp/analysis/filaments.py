@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
-from skimage.morphology import skeletonize
 from skimage.segmentation import watershed
 
 from unetpp.analysis.places import places
+from unetpp.analysis.thinning import EIGHT, depths, thinned
 
-EIGHT = np.ones((3, 3), int)
 # A filament goes on where it turns by less than so much; its direction is that of its last pixels, so many more than
 # it is wide.
 TURN, REACH = np.deg2rad(50), 8
@@ -49,8 +48,9 @@ def follow(mask: np.ndarray) -> np.ndarray:
     Returns:
         (H, W) int32, 0 outside the mask. Parts of a filament on both sides of a gap share their number.
     """
-    skeleton = skeletonize(mask)
-    distance = depths(mask, skeleton)
+    skeleton = thinned(mask)
+    distance = np.zeros(mask.shape)
+    distance[skeleton] = depths(mask, places(skeleton))
     pieces, knots = skeleton_pieces(mask, skeleton, distance)
     ends = find_ends(pieces, knots, distance)
     parent = np.arange(pieces.max() + 1)
@@ -63,18 +63,6 @@ def follow(mask: np.ndarray) -> np.ndarray:
     # Every pixel belongs to the piece that it is nearest to within the mask.
     grown = watershed(np.zeros(mask.shape, np.uint8), pieces, mask=mask, connectivity=2)
     return parent[grown].astype(np.int32)
-
-
-def depths(mask: np.ndarray, skeleton: np.ndarray) -> np.ndarray:
-    """How far the skeleton's pixels are from the nearest outside the mask, or beyond the image: (H, W), else 0."""
-    padded = np.pad(mask, 1)
-    rim = np.zeros(padded.shape, bool)
-    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-        rim[one] |= padded[other]
-        rim[other] |= padded[one]
-    found = np.zeros(mask.shape)
-    found[skeleton] = cKDTree(places(rim & ~padded) - 1).query(places(skeleton))[0]
-    return found
 
 
 def surroundings(image: np.ndarray, places: np.ndarray) -> np.ndarray:

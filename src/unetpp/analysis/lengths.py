@@ -1,10 +1,10 @@
 """How long objects are, along their skeletons."""
 
 import numpy as np
-from scipy import ndimage
 from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import breadth_first_order, connected_components
-from skimage.morphology import skeletonize
+from scipy.sparse.csgraph import connected_components, dijkstra
+
+from unetpp.analysis.thinning import depths, thinned
 
 # A path is measured over chords of 2^CHORD steps, for single steps know but eight directions.
 CHORD = 2
@@ -13,83 +13,97 @@ CHORD = 2
 def lengths(numbers: np.ndarray, count: int) -> np.ndarray:
     """The length of each object: that of the longest path along its skeleton, and on to its border at both ends.
 
-    An object in parts, such as a filament with a gap, is as long as they are together; a closed one as the way around.
+    A closed object is as long as the way around, if its hole is as wide as its wall; one in parts, such as a filament
+    with a gap, as they are together.
 
     Args:
         numbers: (H, W) ints, 0 where there is no object, else 1 to count.
         count: of objects.
 
     Returns:
-        (count,) float64, pixels; 0 for an object that is all border to others, and so has no skeleton.
+        (count,) float64, pixels.
     """
-    padded = np.pad(numbers, 1)
-    wide = padded.shape[1]
-    half = (1, wide, wide + 1, wide - 1)
-    # Objects that touch are parted by a pixel, so that their skeletons do not grow together.
-    mask = padded > 0
-    flat, parted = padded.ravel(), mask.ravel()
-    for step in half:
-        here, there = flat[:-step], flat[step:]
-        parted[:-step] &= (there == 0) | (there >= here)
-        parted[step:] &= (here == 0) | (here >= there)
-    bone = np.flatnonzero(skeletonize(mask))
+    padded = np.pad(apart(numbers, count), 1)
+    mask, wide = padded > 0, padded.shape[1]
+    bone = np.flatnonzero(thinned(mask))
     if not len(bone):
         return np.zeros(count)
-    graph = neighbours(bone, flat, half)
+    graph = neighbours(bone, padded.ravel(), wide)
     _, part = connected_components(graph, directed=False)
-    far, _ = farthest(graph, part, np.unique(part, return_index=True)[1])
-    other, before = farthest(graph, part, far)
+    far, *_ = farthest(graph, part, np.unique(part, return_index=True)[1])
+    other, distance, before = farthest(graph, part, far)
     places = np.stack(np.unravel_index(bone, mask.shape), 1)
-    ends = places[np.stack([far, other])]
-    background = ndimage.distance_transform_edt(mask, return_distances=False, return_indices=True)
-    nearest = np.stack([axis[ends[..., 0], ends[..., 1]] for axis in background], -1)
-    depth = np.hypot(*np.moveaxis(nearest - ends, -1, 0))
-    along = path_lengths(places, before, other)
-    # Where every pixel has two neighbours, the path leads half around.
-    closed = np.bincount(part[np.diff(graph.indptr) != 2], minlength=len(far)) == 0
+    ends = depths(mask, places[np.concatenate([far, other])]).reshape(2, -1)
     # The middle of a pixel at the border lies half a pixel inside.
-    found = np.where(closed, 2 * along, along + depth.sum(0) - 1)
-    return np.bincount(flat[bone[far]], found, minlength=count + 1)[1:]
+    open_ones = path_lengths(places, before, other) + ends.sum(0) - 1
+    way, where = loops(graph, places, part, distance, before)
+    # The middle of a wall as wide as its hole is a circle of twice that width across.
+    walls = depths(mask, places[where]).reshape(2, -1).sum(0) - 1
+    closed_ones = np.where(way >= 2 * np.pi * walls, way, 0)
+    return np.bincount(padded.ravel()[bone[far]], np.maximum(open_ones, closed_ones), minlength=count + 1)[1:]
 
 
-def neighbours(bone: np.ndarray, numbers: np.ndarray, half: tuple[int, ...]) -> csr_matrix:
-    """The graph of the skeleton's pixels: those of one object that touch.
+def apart(numbers: np.ndarray, count: int) -> np.ndarray:
+    """The objects, in so many copies of the image below one another that none touches another: (n * (H + 1), W)."""
+    # Each object goes into the first copy that none which it touches is in yet.
+    copy = np.zeros(count + 1, int)
+    for number, others in touching(numbers).items():
+        used = {int(copy[other]) for other in others}
+        copy[number] = min(set(range(len(used) + 1)) - used)
+    copies = [np.where(copy.take(numbers) == k, numbers, 0) for k in range(copy.max() + 1)]
+    return np.concatenate([np.pad(one, ((0, 1), (0, 0))) for one in copies])
+
+
+def touching(numbers: np.ndarray) -> dict[int, list[int]]:
+    """For each object that touches some with lower numbers, over sides or corners, in order: which."""
+    padded = np.pad(numbers, 1)
+    flat, wide = padded.ravel(), padded.shape[1]
+    pairs = []
+    for step in (1, wide - 1, wide, wide + 1):
+        here, there = flat[:-step], flat[step:]
+        meet = (here != there) & (here > 0) & (there > 0)
+        pairs.append(np.stack([np.maximum(here[meet], there[meet]), np.minimum(here[meet], there[meet])]))
+    found: dict[int, list[int]] = {}
+    for number, lower in np.unique(np.concatenate(pairs, 1), axis=1).T.tolist():
+        found.setdefault(number, []).append(lower)
+    return found
+
+
+def neighbours(bone: np.ndarray, numbers: np.ndarray, wide: int) -> csr_matrix:
+    """The graph of the skeleton's pixels: how far those of one object that touch are from one another.
 
     Args:
         bone: where they lie in the flat image, in order.
         numbers: the flat image.
-        half: steps to half the neighbours.
+        wide: a row of it.
     """
     index = np.full(len(numbers), -1, np.int32)
     index[bone] = np.arange(len(bone))
-    pairs = []
-    for step in half:
+    rows, columns, steps = [], [], []
+    for step, length in ((1, 1.0), (wide, 1.0), (wide + 1, np.sqrt(2)), (wide - 1, np.sqrt(2))):
         near = index[bone + step]
         linked = (near >= 0) & (numbers[bone + step] == numbers[bone])
-        pairs.append(np.stack([np.flatnonzero(linked), near[linked]]))
-    rows, columns = np.concatenate(pairs, 1)
-    both = np.concatenate([rows, columns]), np.concatenate([columns, rows])
-    return csr_matrix((np.ones(2 * len(rows), np.int8), both), (len(bone), len(bone)))
+        rows.append(np.flatnonzero(linked))
+        columns.append(near[linked])
+        steps.append(np.full(len(rows[-1]), length))
+    one, other, weights = map(np.concatenate, (rows, columns, steps))
+    both = np.concatenate([one, other]), np.concatenate([other, one])
+    return csr_matrix((np.tile(weights, 2), both), (len(bone), len(bone)))
 
 
-def farthest(graph: csr_matrix, part: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pixel of each part that is the most steps away from the source in it, and each pixel's one before."""
-    size = graph.shape[0]
-    # One more pixel leads to all sources at once.
-    joined = csr_matrix(
-        (
-            np.ones(graph.nnz + len(sources), np.int8),
-            np.append(graph.indices, np.sort(sources)),
-            np.append(graph.indptr, graph.nnz + len(sources)),
-        ),
-        (size + 1, size + 1),
-    )
-    order, before = breadth_first_order(joined, size)
-    last = np.empty(len(sources), np.int64)
-    # Later pixels are farther, and what is assigned last stays.
-    last[part[order[1:]]] = order[1:]
+def farthest(graph: csr_matrix, part: np.ndarray, sources: np.ndarray):
+    """The pixel of each part that is farthest from the source in it; each pixel's distance, and the one before it."""
+    distance, before, _ = dijkstra(graph, indices=sources, min_only=True, return_predecessors=True)
     before[sources] = sources
-    return last, before[:-1]
+    return last_of_each(part, distance, len(sources)), distance, before
+
+
+def last_of_each(part: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """Where the largest value of each part is; -1 for parts without any."""
+    found, order = np.full(count, -1), np.argsort(values, kind="stable")
+    # What is assigned last stays.
+    found[part[order]] = order
+    return found
 
 
 def path_lengths(places: np.ndarray, before: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -104,3 +118,40 @@ def path_lengths(places: np.ndarray, before: np.ndarray, ends: np.ndarray) -> np
         moved = there != here
         active, here = active[moved], there[moved]
     return total
+
+
+def loops(graph: csr_matrix, places, part, distance, before) -> tuple[np.ndarray, np.ndarray]:
+    """The longest way around in each part, over chords, 0 where there is none; and two pixels opposite on it.
+
+    A way around is two paths to the source, up to where they meet, and a step between their ends.
+
+    Returns:
+        (parts,) float64 and (2 * parts,) indices of pixels; of a part without a way around, any.
+    """
+    one, other = np.repeat(np.arange(len(before)), np.diff(graph.indptr)), graph.indices
+    extra = (one < other) & (before[one] != other) & (before[other] != one)
+    one, other = one[extra], other[extra]
+    meets = meeting(one, other, distance, before)
+    best = last_of_each(part[one], distance[one] + distance[other] - 2 * distance[meets], part.max() + 1)
+    shown = np.flatnonzero(best >= 0)
+    one, other, meets = one[best[shown]], other[best[shown]], meets[best[shown]]
+    before = before.copy()
+    before[meets] = meets
+    length, opposite = np.zeros(len(best)), np.zeros((2, len(best)), int)
+    length[shown] = path_lengths(places, before, one) + path_lengths(places, before, other)
+    length[shown] += np.hypot(*(places[one] - places[other]).T)
+    opposite[:, shown] = one, meets
+    return length, opposite.ravel()
+
+
+def meeting(one: np.ndarray, other: np.ndarray, distance: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """The first pixel that the paths from two pixels back to their source have in common."""
+    one, other = one.copy(), other.copy()
+    active = np.flatnonzero(one != other)
+    while len(active):
+        here, there = one[active], other[active]
+        farther = distance[here] >= distance[there]
+        one[active] = np.where(farther, before[here], here)
+        other[active] = np.where(farther, there, before[there])
+        active = active[one[active] != other[active]]
+    return one

@@ -113,7 +113,9 @@ def write_geojson(path: Path, found: Sequence[Outline], names: Sequence[str]) ->
         }
         for o in found
     ]
-    _write_json(path, {"type": "FeatureCollection", "features": features})
+    with atomic_path(path) as temporary:
+        content = {"type": "FeatureCollection", "features": features}
+        temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
 def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> None:
@@ -146,42 +148,37 @@ def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> No
 
 
 class Coco:
-    """Outlines of many images, gathered for one COCO file.
+    """Outlines of many images, gathered for one COCO file; as text, which takes a fraction of the memory.
 
     Args:
         names: of the classes, by index.
     """
 
     def __init__(self, names: Sequence[str]):
-        categories = [{"id": k, "name": name} for k, name in enumerate(names) if k]
-        self.content: dict[str, list[dict[str, Any]]] = {
-            "images": [],
-            "annotations": [],
-            "categories": categories,
-        }
+        self.categories = [{"id": k, "name": name} for k, name in enumerate(names) if k]
+        self.images: list[dict[str, Any]] = []
+        self.annotations: list[str] = []
 
     def add(self, file: str, size: tuple[int, int], found: Sequence[Outline]) -> None:
         """Add an image by its file name, its size (height, width) and its objects."""
-        image, annotations = len(self.content["images"]) + 1, self.content["annotations"]
-        self.content["images"].append({"id": image, "file_name": file, "height": size[0], "width": size[1]})
+        image = len(self.images) + 1
+        self.images.append({"id": image, "file_name": file, "height": size[0], "width": size[1]})
         for o in found:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image,
-                    "category_id": o.index,
-                    "bbox": list(o.box),
-                    "area": o.area,
-                    "segmentation": [in_one(part).round(2).ravel().tolist() for part in o.parts],
-                    "iscrowd": 0,
-                }
-            )
+            annotation = {
+                "id": len(self.annotations) + 1,
+                "image_id": image,
+                "category_id": o.index,
+                "bbox": list(o.box),
+                "area": o.area,
+                "segmentation": [in_one(part).round(2).ravel().tolist() for part in o.parts],
+                "iscrowd": 0,
+            }
+            self.annotations.append(json.dumps(annotation))
 
     def write(self, path: Path) -> None:
         """Write the file."""
-        _write_json(path, self.content)
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.write(
+                f'{{"images": {json.dumps(self.images)}, "categories": {json.dumps(self.categories)}, '
+            )
+            file.write('"annotations": [' + ",\n".join(self.annotations) + "]}")

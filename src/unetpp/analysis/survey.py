@@ -1,5 +1,6 @@
 """Label images to tables of their objects, and what else is asked for."""
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from unetpp.analysis.tables import Table, stack, write_table
 from unetpp.data.images import atomic_path, write_jpeg
 from unetpp.data.pyramids import write_ome_tiff
 from unetpp.data.threads import ahead
-from unetpp.errors import ImageError, MaskError, UnetppError
+from unetpp.errors import ImageError, MaskError, OutputError, UnetppError
 
 # What can be written of each image besides tables, and how its name ends.
 SUFFIXES = {"instances": ".tif", "numbered": ".jpg", "geojson": ".geojson", "roi": ".zip"}
@@ -80,7 +81,8 @@ def survey(
             seen.table, names, seen.size, pixel_size=rules.pixel_size, drop_border=rules.drop_border
         )
         counts.append({"image": repeated(subject.name, len(names) - 1), **tally})
-        coco.add(subject.file, seen.size, seen.outlines)
+        if "coco" in extras:
+            coco.add(subject.file, seen.size, seen.outlines)
         done(subject)
     if not tables:
         raise failures[0]
@@ -179,9 +181,23 @@ def measure_strip(labels, names, rules: Rules, top: int, height: int, images: di
 
 
 def on_disk(folder: Path, size: tuple[int, int]) -> np.ndarray:
-    """Zeros, (height, width) uint32, that may be larger than the memory; the file has no name, so none is left."""
+    """Zeros, (height, width) uint32, that may be larger than the memory; the file has no name, so none is left.
+
+    Raises:
+        OutputError: if the disk has no room for them.
+    """
+    if not has_many_pixels(size):
+        return np.zeros(size, np.uint32)
+    taken = 4 * size[0] * size[1]
     with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, np.uint32, "w+", shape=size)
+        # What is mapped but not on the disk would end the process where that is full.
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, taken)
+            except OSError as error:
+                what = f"there is no room for {taken / 1e9:.1f} GB of numbers ({error.strerror})"
+                raise OutputError(what, where=folder, mend="make room, or choose another place") from error
+        return np.memmap(file, np.uint32, "r+" if os.fstat(file.fileno()).st_size else "w+", shape=size)
 
 
 def write_extras(

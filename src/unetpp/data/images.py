@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unetpp.data.deep_png import is_deep, read_deep
+from unetpp.data.deep_png import grey_step, is_deep, read_deep
 from unetpp.data.files import sync
 from unetpp.data.tiff import check_memory, read_tiff, stack_error
 from unetpp.errors import ImageError, OutputError, UnetppError
@@ -194,7 +194,8 @@ def atomic_path(path: Path | str, *, durable: bool = False) -> Iterator[Path]:
         OutputError: if it cannot be written, such as on a full disk.
     """
     path = Path(path)
-    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    # Not all of a name that is as long as names may be; what it ends with tells writers the format.
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name[-20:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -288,6 +289,8 @@ def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
         if picture.mode in modes:
             picture = picture.convert(modes[picture.mode])
         pixels = np.asarray(picture)
+        if not as_shown:
+            pixels = pixels // grey_step(path)
     # Pillow gives 16-bit greys as int32 in some versions.
     if pixels.dtype == np.int32 and pixels.min(initial=0) >= 0 and pixels.max(initial=0) < 2**16:
         pixels = pixels.astype(np.uint16)

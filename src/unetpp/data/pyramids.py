@@ -109,7 +109,8 @@ def write_ome_zarr_metadata(
 
     kinds = {"T": "time", "C": "channel"}
     named = [{"name": axis.lower(), "type": kinds.get(axis, "space")} for axis in axes]
-    scales = [[full / n for full, n in zip(levels[0].shape, level.shape, strict=True)] for level in levels]
+    # A level has every second pixel of the one before, also where that is of an odd size.
+    scales = [[1.0] * (len(axes) - 2) + [2.0**k, 2.0**k] for k in range(len(levels))]
     datasets = [
         {"path": str(k), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
         for k, scale in enumerate(scales)
