@@ -260,3 +260,7 @@ def test_density_is_by_area():
     assert counts["per_mm2"].tolist() == [500, 0]
     assert count_objects(table, NAMES, (10, 10))["per_megapixel"].tolist() == [50_000, 0]
     assert counts["area_share"].tolist() == [0.05, 0]
+    # Nobody knows of what area those are that the border does not cut.
+    some = count_objects(table, NAMES, (10, 10), drop_border=True)
+    assert some["count"].tolist() == [5, 0]
+    assert np.isnan([some["per_megapixel"], some["area_share"]]).all()

@@ -185,6 +185,9 @@ def test_images_of_one_row_value_stay_together_and_so_do_their_duplicates(tmp_pa
             table.write_text("name,donor\ns1_a,x\n")
         with pytest.raises(DatasetError, match=what):
             find_groups(samples, f"{table}:{column}")
+    table.write_text(f"name,donor\ns1_a,{'x' * 200_000}\n")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        find_groups(samples, f"{table}:donor")
     with pytest.raises(DatasetError, match="no such table"):
         find_groups(samples, f"{tmp_path / 'nowhere.csv'}:donor")
 

@@ -258,7 +258,7 @@ def count_objects(
 
     Returns:
         columns of len(names) - 1 values: class, count, area (pixels), area_share (of the image), and per_megapixel, or
-        with `pixel_size` per_mm2; NaN with `drop_border`. Objects that the border cuts count whole.
+        with `pixel_size` per_mm2; the last two are NaN with `drop_border`. Objects that the border cuts count whole.
 
     Example:
         >>> table = {"class": np.array(["cell"] * 3), "area": np.full(3, 50)}
@@ -269,7 +269,7 @@ def count_objects(
     which = [table["class"] == name for name in names[1:]]
     counts = np.array([int(found.sum()) for found in which])
     areas = np.array([int(np.asarray(table["area"])[found].sum()) for found in which])
-    counted = np.where(drop_border, np.nan, counts / max(pixels, 1))
+    counted, share = (np.where(drop_border, np.nan, of / max(pixels, 1)) for of in (counts, areas))
     density = {"per_megapixel": counted * 1e6}
     if pixel_size is not None:
         density = {"per_mm2": counted / pixel_size**2 * 1e6}
@@ -277,6 +277,6 @@ def count_objects(
         "class": np.asarray(names[1:], object),
         "count": counts,
         "area": areas,
-        "area_share": areas / max(pixels, 1),
+        "area_share": share,
         **density,
     }
