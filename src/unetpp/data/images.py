@@ -23,8 +23,8 @@ JPEG_SIDE = 65_500
 def read_image(path: Path | str) -> np.ndarray:
     """Read an image.
 
-    EXIF orientation is applied, but for that of TIFF, palettes become RGB, and an alpha channel of PNG and the like is dropped.
-    A TIFF keeps up to 16 channels, stored pixel by pixel or plane by plane.
+    EXIF orientation is applied, palettes become RGB, and an alpha channel of PNG and the like is dropped. A TIFF
+    keeps up to 16 channels, stored pixel by pixel or plane by plane, and lies as it is stored.
 
     Args:
         path: PNG, JPEG, BMP, WebP or TIFF, by its suffix.
