@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetpp.analysis.legend import draw_numbers, panel, scale_bar, with_legend
+from unetpp.analysis.objects import measure
 from unetpp.analysis.overlay import PALETTE
+from unetpp.analysis.survey import middles
 from unetpp.errors import SettingError
 
 
@@ -90,3 +92,14 @@ def test_numbers_stand_at_their_objects():
         assert changed[y - 8 : y + 9, x - 12 : x + 13].sum() > 15
         changed[y - 8 : y + 9, x - 12 : x + 13] = False
     assert not changed.any()
+
+
+def test_the_number_of_a_bent_object_is_written_on_it():
+    y, x = np.indices((61, 61)) - 30
+    numbers = np.select([(np.abs(np.hypot(y, x) - 25) <= 2) & (y < 5), np.hypot(y, x) < 8], [1, 2])
+    table = measure(numbers, np.array([0, 1, 1]), ("background", "cell"))
+    row, column = middles(numbers, table)
+    assert numbers[row, column].tolist() == [1, 2]
+    assert (row[1], column[1]) == (30, 30)
+    # The nearest pixel of the arc is that of its inner rim.
+    assert np.hypot(row[0] - 30, column[0] - 30) == pytest.approx(23, abs=0.8)

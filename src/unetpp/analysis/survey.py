@@ -234,8 +234,20 @@ def draw_instances(
     """Objects with their contours and numbers, above a legend: (height, width, 3) uint8."""
     assert seen.numbers is not None
     drawn = draw_overlay(image, seen.classes[seen.numbers], outlined=seen.numbers)
-    number, y, x = (seen.table[name] for name in ("id", "centroid_y", "centroid_x"))
-    return with_legend(draw_numbers(drawn, number, y, x), names, pixel_size=pixel_size)
+    y, x = middles(seen.numbers, seen.table)
+    return with_legend(draw_numbers(drawn, seen.table["id"], y, x), names, pixel_size=pixel_size)
+
+
+def middles(numbers: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of objects' centroids, or where these lie beside a bent object, of its nearest pixels."""
+    y, x = (np.rint(table[name]).astype(int) for name in ("centroid_y", "centroid_x"))
+    for k in np.flatnonzero(numbers[y, x] != table["id"]):
+        top, left = table["top"][k], table["left"][k]
+        box = numbers[top : table["bottom"][k], left : table["right"][k]]
+        rows, columns = np.nonzero(box == table["id"][k])
+        nearest = np.hypot(rows + top - y[k], columns + left - x[k]).argmin()
+        y[k], x[k] = rows[nearest] + top, columns[nearest] + left
+    return y, x
 
 
 def repeated(name: str, count: int) -> np.ndarray:
