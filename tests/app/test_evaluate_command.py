@@ -250,5 +250,5 @@ def test_levels_choose_a_backend_as_prediction_does(trained, data, monkeypatch, 
     def refuse():
         raise InstallError("there is no backend")
 
-    monkeypatch.setattr("unetpp.app.run.choose_backend", refuse)
+    monkeypatch.setattr("unetpp.app.backends.choose_backend", refuse)
     refuses(capsys, "levels", trained, data, "--engine", "keras", saying="there is no backend")

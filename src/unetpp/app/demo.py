@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from unetpp.app import evaluating
-from unetpp.app import run as running
 from unetpp.app.progress import duration
+from unetpp.app.run import run_prediction
+from unetpp.app.terminal import console
 from unetpp.app.training import Order, start_run
 from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import OutputError
@@ -35,7 +36,7 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
     started = time.monotonic()
     if out.exists() and any(out.iterdir()) and not overwrite:
         raise OutputError("the folder is not empty", where=out, mend="give --overwrite or another --out")
-    with running.console.status("drawing micrographs ..."):
+    with console.status("drawing micrographs ..."):
         write_dataset(out / "data", TRAINING, seed=0)
         write_dataset(out / "test", TEST, seed=10_000)
     order = Order(
@@ -49,11 +50,9 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
     start_run(order)
     scores = out / "scores.json"
     evaluating.run_evaluation(out / "run", out / "test", output=scores, overwrite=True, **PLACES)
-    running.run_prediction(
-        [out / "run"], [str(out / "test" / "images")], out / "prediction", existing="overwrite"
-    )
+    run_prediction([out / "run"], [str(out / "test" / "images")], out / "prediction", existing="overwrite")
     mean_iou = json.loads(scores.read_text(encoding="utf-8"))["mean_iou"]
-    say = running.console.print
+    say = console.print
     say(
         f"\nIn {duration(time.monotonic() - started)}: mean IoU {mean_iou:.3f} on {TEST} images never trained on."
     )

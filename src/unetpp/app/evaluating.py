@@ -12,8 +12,9 @@ from pathlib import Path
 from unetpp import __version__
 from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.rules import Rules
+from unetpp.app.backends import open_models
 from unetpp.app.progress import counting, duration
-from unetpp.app.run import console, errors, learnt, open_models, samples_for
+from unetpp.app.terminal import console, errors
 from unetpp.errors import OutputError, SettingError
 
 # How to report on a run whose held-out images are not known, or shall not be taken.
@@ -193,6 +194,34 @@ def numbered(samples, folder: Path | None):
     from unetpp.data.dataset import with_instances
 
     return with_instances(samples, folder) if folder else samples
+
+
+def samples_for(model: Path, data: Path, places: dict):
+    """The samples of DATA, whose masks mean what a model's classes do, as far as DATA says; and what `learnt` says."""
+    from unetpp.bundle import read_bundle
+    from unetpp.data.dataset import check_class_names, find_samples
+
+    check_class_names(data, read_bundle(model).classes)
+    samples = find_samples(data, **places)
+    if note := learnt(model, samples):
+        errors.print(note, highlight=False, soft_wrap=True)
+    return samples, note
+
+
+def learnt(model: Path, samples) -> str:
+    """A sentence about those samples that a model was trained on, as far as its run's folder tells; "" without any."""
+    from unetpp.training.start import former_sides
+
+    try:
+        known = former_sides(str(model))
+    except SettingError:
+        known = {}
+    count = [known.get(sample.image.resolve()) for sample in samples].count(False)
+    return (
+        f"{count} of {len(samples)} images are those it was trained on: new ones will score lower"
+        if count
+        else ""
+    )
 
 
 def groups_of(samples, group_by: str) -> list[int] | None:

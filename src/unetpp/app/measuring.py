@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unetpp.app.progress import counting
-from unetpp.app.run import console, errors, show_failures
+from unetpp.app.terminal import console, errors, show_failures
 from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, OutputError, SettingError
 
 

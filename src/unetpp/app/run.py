@@ -1,22 +1,14 @@
 """What the commands do, with a terminal to show it on."""
 
-import importlib.util
-import os
-import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-
+from unetpp.app.backends import choose_backend, import_training, open_models, prepare_engine
+from unetpp.app.evaluating import samples_for
 from unetpp.app.progress import counting, settings_table
-from unetpp.errors import InstallError, SettingError, UnetppError
-
-# Names of files and classes are shown as they are.
-console = Console(markup=False, emoji=False)
-errors = Console(stderr=True, markup=False, emoji=False)
-BACKENDS = ("tensorflow", "jax", "torch")
+from unetpp.app.terminal import console, errors, show_failures
+from unetpp.errors import SettingError
 
 
 def run_prediction(
@@ -87,12 +79,6 @@ def run_prediction(
     return bool(failures)
 
 
-def show_failures(failures: Sequence[UnetppError]) -> None:
-    """Name what could not be used, a line each."""
-    for failure in failures:
-        errors.print(f"unetpp: {failure}", style="red", highlight=False, soft_wrap=True, markup=False)
-
-
 def identity_of(models: list[Path], engine: dict) -> str:
     """What labels depend on besides their image: the models' files, and how they are run."""
     from unetpp.bundle import read_bundle
@@ -124,34 +110,6 @@ def show_slide(slide, predictor, bundle) -> None:
     errors.print(
         f"{what}, {resumed}about {memory(slide, predictor, bundle.settings['filters']) / 1e9:.1f} GB of memory",
         highlight=False,
-    )
-
-
-def samples_for(model: Path, data: Path, places: dict):
-    """The samples of DATA, whose masks mean what a model's classes do, as far as DATA says; and what `learnt` says."""
-    from unetpp.bundle import read_bundle
-    from unetpp.data.dataset import check_class_names, find_samples
-
-    check_class_names(data, read_bundle(model).classes)
-    samples = find_samples(data, **places)
-    if note := learnt(model, samples):
-        errors.print(note, highlight=False, soft_wrap=True)
-    return samples, note
-
-
-def learnt(model: Path, samples) -> str:
-    """A sentence about those samples that a model was trained on, as far as its run's folder tells; "" without any."""
-    from unetpp.training.start import former_sides
-
-    try:
-        known = former_sides(str(model))
-    except SettingError:
-        known = {}
-    count = [known.get(sample.image.resolve()) for sample in samples].count(False)
-    return (
-        f"{count} of {len(samples)} images are those it was trained on: new ones will score lower"
-        if count
-        else ""
     )
 
 
@@ -229,70 +187,3 @@ def show_summary(model: Path | None) -> None:
     rows += [(name, str(value)) for name, value in asdict(bundle.normalization).items()]
     rows += [(name, str(value)) for name, value in bundle.origin.items() if not isinstance(value, dict)]
     console.print(settings_table(rows))
-
-
-def open_models(paths: list[Path], **options):
-    """`open_predictors`, with a backend of Keras that is installed if Keras is to run a network."""
-    from unetpp.inference.predict import open_predictors
-
-    prepare_engine(paths, options.get("engine", "auto"))
-    return open_predictors(paths, **options)
-
-
-def prepare_engine(paths: list[Path], engine: str) -> None:
-    """Choose a backend of Keras if it is to run a model, and say so where that was not asked for."""
-    from unetpp.bundle import GRAPH, read_bundle
-
-    lacking = [path for path in paths if GRAPH not in read_bundle(path).sha256]
-    for path in lacking if engine == "auto" else ():
-        errors.print(f"{path} has no graph for OpenVINO: Keras runs it, slower (unetpp export adds one)")
-    if engine == "keras" or lacking:
-        choose_backend()
-
-
-def import_training(*, several=False):
-    """The training room, on a backend that is installed; for several devices on JAX."""
-    choose_backend(("jax",) if several else BACKENDS)
-    # TensorBoard's events are written by TensorFlow on any backend.
-    with native_errors_hidden(), suppress(ImportError):
-        importlib.import_module("tensorflow")
-    try:
-        from unetpp.training import fit
-    except ImportError as error:
-        raise InstallError(
-            "Keras is not installed", mend='in the clone, run: pip install ".[train]"'
-        ) from error
-    return fit
-
-
-def choose_backend(backends=BACKENDS) -> None:
-    """Keras on the first installed of some backends, unless KERAS_BACKEND says which."""
-    found = [name for name in backends if importlib.util.find_spec(name)]
-    if found and importlib.util.find_spec("keras"):
-        os.environ.setdefault("KERAS_BACKEND", found[0])
-        try:
-            with native_errors_hidden():
-                importlib.import_module("keras")
-        except (ImportError, ValueError) as error:
-            raise InstallError(
-                f"Keras cannot start with KERAS_BACKEND={os.environ['KERAS_BACKEND']}",
-                mend="install that backend, or set KERAS_BACKEND to tensorflow, jax or torch",
-            ) from error
-
-
-@contextmanager
-def native_errors_hidden():
-    """Nothing that native code writes to the standard error within reaches the terminal.
-
-    TensorFlow greets from C++ when it is imported, whatever its log level. Python's own errors are raised
-    as ever.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from unetpp.analysis.figures import figure
+from unetpp.app.backends import import_training
 from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
 from unetpp.app.resuming import option, resumed_plan
-from unetpp.app.run import console, errors, import_training
+from unetpp.app.terminal import console, errors
 from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
 
 # What a run leaves in its folder, beside others' files; the last, which tells a run, is removed last.
