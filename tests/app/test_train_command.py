@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from commands import FAST, refuses, run
 
+from unetpp.app.order import Order
 from unetpp.app.resuming import resumed_plan
-from unetpp.app.training import Order, new_plan
+from unetpp.app.training import new_plan
 from unetpp.bundle import DESCRIPTION, WEIGHTS
 from unetpp.errors import DatasetError, SettingError
 from unetpp.training import fit, lr_find

@@ -15,9 +15,9 @@ from runs import OPTIONS, Watcher, planned, same, state
 from unetpp.bundle import load_model
 from unetpp.errors import SettingError
 from unetpp.training import callbacks, fit
-from unetpp.training.average import arrays
 from unetpp.training.options import LEAST_STEPS
 from unetpp.training.schedule import Budget
+from unetpp.training.variables import arrays
 
 pytestmark = pytest.mark.usefixtures("no_graph")
 

@@ -23,6 +23,7 @@ from unetpp.app.options import (
     training_options,
     truth_options,
 )
+from unetpp.app.order import Order
 from unetpp.errors import UnetppError
 
 
@@ -59,7 +60,7 @@ def train(data, run, classes, resume, overwrite, trackers, job, chosen, **places
     started = time.monotonic()
     from unetpp.app import training
 
-    order = training.Order(
+    order = Order(
         data=data,
         places=places,
         names=class_names(classes),
@@ -86,9 +87,7 @@ def plan(data, output, classes, overwrite, chosen, **places):
     """Show how train would train on DATA, and why."""
     from unetpp.app import training
 
-    order = training.Order(
-        data=data, places=places, names=class_names(classes), chosen=chosen, overwrite=overwrite
-    )
+    order = Order(data=data, places=places, names=class_names(classes), chosen=chosen, overwrite=overwrite)
     training.plan_run(order, output)
 
 
@@ -102,7 +101,7 @@ def lr_find(data, classes, chosen, **places):
     """Measure a good --learning-rate for DATA: some minutes of training at ever higher rates."""
     from unetpp.app import training
 
-    order = training.Order(data=data, places=places, names=class_names(classes), chosen=chosen)
+    order = Order(data=data, places=places, names=class_names(classes), chosen=chosen)
     training.find_learning_rate(order)
 
 

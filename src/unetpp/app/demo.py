@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from unetpp.app import evaluating
+from unetpp.app.order import Order
 from unetpp.app.progress import duration
 from unetpp.app.run import run_prediction
 from unetpp.app.terminal import console
-from unetpp.app.training import Order, start_run
+from unetpp.app.training import start_run
 from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import OutputError
 

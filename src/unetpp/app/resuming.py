@@ -1,19 +1,16 @@
 """The plan of a run that goes on."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from unetpp.app.options import LENGTH
+from unetpp.app.order import Order, option
 from unetpp.errors import DatasetError, SettingError
-
-if TYPE_CHECKING:
-    from unetpp.app.training import Order
 
 # What may be decided anew.
 MAY_CHANGE = {"budget", "epochs", "patience", "devices", "workers"}
 
 
-def resumed_plan(order: "Order"):
+def resumed_plan(order: Order):
     """The plan of a run that is there already; only its length, devices and workers may be changed."""
     from unetpp.training.planfile import load_plan, save_plan
     from unetpp.training.start import full_place
@@ -41,7 +38,7 @@ def resumed_plan(order: "Order"):
     return changed
 
 
-def moved(plan, order: "Order") -> dict:
+def moved(plan, order: Order) -> dict:
     """Both sides of a plan as they are now in the data's folder, if none of their images is where it was.
 
     Raises:
@@ -61,8 +58,3 @@ def moved(plan, order: "Order") -> dict:
         raise DatasetError(what, where=files[0].parent, mend="give the folder of --instances, too")
     now = {sample.stem: sample for sample in find_samples(order.data, **places)}
     return {name: tuple(now.get(old.stem, old) for old in side) for name, side in sides.items()}
-
-
-def option(name: str) -> str:
-    """The option of `unetpp train` that sets a field of Options."""
-    return "--from" if name == "start" else f"--{name.replace('_', '-')}"

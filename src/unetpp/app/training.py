@@ -3,53 +3,19 @@
 import shlex
 import shutil
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from unetpp.analysis.figures import figure
 from unetpp.app.backends import import_training
+from unetpp.app.order import Order, command, given, repeated
 from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
-from unetpp.app.resuming import option, resumed_plan
+from unetpp.app.resuming import resumed_plan
 from unetpp.app.terminal import console, errors
 from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
 
 # What a run leaves in its folder, beside others' files; the last, which tells a run, is removed last.
 RUN_FILES = ("model", "split.json", "history.csv", "events", "checkpoints", "validation", "plan.json")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What was asked for.
-
-    Attributes:
-        data: the folder of images and masks.
-        places: what `find_samples` is told besides.
-        names: of the classes; None for those that the data name.
-        chosen: the fields of Options that were given.
-        run: the run's folder.
-        resume: go on with the run that is there.
-        overwrite: replace it.
-        trackers: where it is logged besides.
-        job: whose process this is, as devices.join takes it.
-        started: when its time began to count.
-        again: the command that goes on when it is interrupted, if not the usual one.
-        former: runs whose place it takes besides.
-    """
-
-    data: Path
-    places: dict[str, Any]
-    names: tuple[str, ...] | None
-    chosen: dict[str, Any]
-    run: Path = Path()
-    resume: bool = False
-    overwrite: bool = False
-    trackers: tuple[str, ...] = ()
-    job: str | None = None
-    started: float = field(default_factory=time.monotonic)
-    again: str = ""
-    former: Iterable[Path] = ()
 
 
 def start_run(order: Order) -> None:
@@ -98,32 +64,6 @@ def check_length(chosen: dict) -> None:
     """Raise unless a run is as long as one of budget and epochs say."""
     if chosen.get("budget") and chosen.get("epochs"):
         raise SettingError("--budget and --epochs exclude each other", mend="give one of them")
-
-
-def command(data: Path, run: Path, *options: str) -> str:
-    """The command that goes on with a run."""
-    return shlex.join(["unetpp", "train", str(data), "--out", str(run), "--resume", *options])
-
-
-def repeated(order: Order) -> list[str]:
-    """The options of an order as words of a command, for what has not begun when it goes on."""
-    from unetpp.training.options import Options
-
-    usual = vars(Options())
-    values = {name: value for name, value in order.chosen.items() if value != usual[name]}
-    if "budget" in values:
-        values["budget"] = f"{values['budget']:.0f}s"
-    return _given({**values, "classes": order.names, **order.places})
-
-
-def _given(values: dict) -> list[str]:
-    """Options as words of a command, but for those without a value."""
-    words = []
-    for name, value in values.items():
-        if value is not None:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += [option(name), *([] if value is True else [text])]
-    return words
 
 
 def join_job(job: str, chosen: dict) -> dict:
@@ -289,5 +229,5 @@ def plan_run(order: Order, output: Path | None) -> None:
     if output:
         write_plan(plan, output)
         words = ["unetpp", "train", str(order.data), "--out", "RUN", "--plan", str(output)]
-        words += _given(order.places)
+        words += given(order.places)
         console.print(f"next: {shlex.join(words)}", highlight=False, soft_wrap=True)

@@ -2,13 +2,12 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
-if TYPE_CHECKING:
-    from unetpp.training.checkpoints import Progress
+from unetpp.training.checkpoints import Progress
+from unetpp.training.variables import arrays, assign, values
 
 
 class Average(keras.callbacks.Callback):
@@ -27,7 +26,7 @@ class Average(keras.callbacks.Callback):
     average and its statistics.
     """
 
-    def __init__(self, progress: "Progress", twin: keras.Model, batches: Sequence[np.ndarray]):
+    def __init__(self, progress: Progress, twin: keras.Model, batches: Sequence[np.ndarray]):
         super().__init__()
         self.progress, self.twin, self.batches = progress, twin, batches
         self.gather = gatherer(twin)
@@ -90,13 +89,6 @@ def gatherer(model) -> Callable[[np.ndarray], object]:
     return gather
 
 
-def values(variables) -> list:
-    """What variables hold, as JAX has it, whose arrays never change and may lie on a GPU; else as NumPy has it."""
-    if keras.backend.backend() == "jax":
-        return [variable.value for variable in variables]
-    return arrays(variables)
-
-
 def moved(average: Sequence, weights: Sequence, share: float) -> list:
     """Arrays moved a share of the way to others; new ones, for JAX may have made the twin's weights of the old."""
     return [a + share * (w - a) for a, w in zip(average, weights, strict=True)]
@@ -110,14 +102,3 @@ def mover():
     import jax
 
     return jax.jit(moved)
-
-
-def arrays(variables) -> list[np.ndarray]:
-    """Copies of what variables hold."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
-
-
-def assign(variables, values) -> None:
-    """Put arrays into variables, one by one."""
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

@@ -14,7 +14,7 @@ import numpy as np
 from unetpp.data.files import checksum
 from unetpp.data.images import atomic_path
 from unetpp.errors import BundleError
-from unetpp.training.average import arrays, assign
+from unetpp.training.variables import arrays, assign
 
 KEEP = 2
 
