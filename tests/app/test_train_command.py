@@ -65,6 +65,19 @@ def test_a_run_on_all_images_says_that_nothing_tells_how_good_it_is(data, tmp_pa
     assert "neither a share, such as 0.15, nor a file" in capsys.readouterr().err
 
 
+def test_a_list_of_images_is_the_same_from_everywhere(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names, folder = tmp_path / "names.txt", tmp_path / "run"
+    names.write_text(sorted(path.stem for path in (data / "images").iterdir())[0])
+    assert run("train", data, "--out", folder, *FAST, "--validation", "names.txt") == 0
+    assert [sample.stem for sample in load_plan(folder).validation] == [names.read_text()]
+    again = ("train", data, "--out", folder, "--resume", "--epochs", 1)
+    assert run(*again, "--validation", names) == 0
+    names.unlink()
+    assert run(*again) == 0
+    assert "nothing is left to train" in capsys.readouterr().out
+
+
 def test_a_budget_is_kept(data, tmp_path):
     begun = time.monotonic()
     assert run("train", data, "--out", tmp_path / "run", *FAST[2:], "--budget", "15s") == 0

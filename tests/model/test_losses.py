@@ -24,7 +24,9 @@ def reference(name, y, p, weights, ignore=None, smooth=1.0):
     classes = range(p.shape[1])
     if name in PIXEL:
         gamma = {"crossentropy": 0, "focal": 2}[name]
-        values = [(weights[y[i]], -((1 - p[i, y[i]]) ** gamma) * np.log(max(p[i, y[i]], 1e-7))) for i in keep]
+        values = [
+            (weights[y[i]], -((1 - p[i, y[i]]) ** gamma) * np.log(max(p[i, y[i]], 1e-30))) for i in keep
+        ]
         return mean(values)
     counts = []
     for c in classes:
@@ -223,6 +225,17 @@ def test_every_loss_is_serialisable(name):
     assert float(again(y, p)) == pytest.approx(float(loss(y, p)))
 
 
+@pytest.mark.parametrize("gap", [1.0, 20.0, 60.0])
+@pytest.mark.parametrize("loss", [losses.crossentropy, losses.focal])
+def test_the_surer_a_wrong_pixel_the_higher_its_loss(loss, gap):
+    """Else there is a slope of 0 where there is most to learn; -log p of a logit behind by the gap is that gap."""
+    p = ops.softmax(ops.convert_to_tensor([[[gap, 0.0, -99.0]]]))
+    [found] = np.array(loss(np.array([[1]]), p))
+    missed = 1 - 1 / (1 + np.exp(gap))
+    expected = gap + np.log1p(np.exp(-gap))
+    assert found == pytest.approx(expected * (missed**2 if loss is losses.focal else 1), rel=1e-5)
+
+
 def test_a_sum_is_the_sum_of_its_terms_and_serialisable():
     y, p = draw(9)
     total = losses.get("crossentropy + dice") + losses.LogIoU(class_weights=[1, 2, 3])
@@ -353,6 +366,29 @@ def test_weights_of_a_sum_reach_every_term_and_leave_the_rest():
     found = losses.weighted_loss(losses.Sum([losses.Dice(), theirs], name="mine", reduction="sum"), [1, 3])
     assert (found.name, found.reduction) == ("mine", "sum")
     assert found.losses[0].options["class_weights"] == found.losses[1].class_weights == (1.0, 3.0)
+
+
+@pytest.mark.parametrize("kind", [keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy])
+def test_masks_of_one_channel_need_no_axis_for_it(kind):
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, (2, 8, 8)), rng.random((2, 8, 8, 1)).astype(np.float32)
+    loss = losses.weighted_loss(kind(), [1, 50])
+    assert float(loss(y, p)) == pytest.approx(float(loss(y[..., None], p)))
+    assert float(loss(y, p)) != pytest.approx(float(losses.weighted_loss(kind(), [1, 1])(y, p)), rel=0.01)
+
+
+def test_options_that_a_loss_of_keras_cannot_take_are_refused():
+    with pytest.raises(SettingError, match="ignore_index is for losses of this package"):
+        losses.weighted_loss(keras.losses.sparse_categorical_crossentropy, [1, 2], ignore_index=1)
+
+
+def test_losses_are_summed_by_sum_and_what_is_none_is_refused():
+    y, p = np.array([[0, 1]]), np.array([[[0.5, 0.5], [0.25, 0.75]]], np.float32)
+    both = sum([losses.Dice(), losses.Crossentropy()])
+    assert float(both(y, p)) == pytest.approx(float(losses.Dice()(y, p)) + float(losses.Crossentropy()(y, p)))
+    for other in (1, "dice", keras.losses.sparse_categorical_crossentropy):
+        with pytest.raises(SettingError, match="is no loss to add"):
+            losses.Dice() + other
 
 
 def test_a_weighted_loss_is_read_twice_from_one_config():

@@ -13,6 +13,7 @@ from unetpp import UNet, UNetPP
 from unetpp.errors import SettingError
 from unetpp.model import losses
 from unetpp.model.blocks import Bilinear
+from unetpp.model.policy import policy
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unetpp_logits.npz"
 SMALL = {"filters": (4, 8, 16)}
@@ -183,6 +184,28 @@ def test_numpy_counts_as_python_does():
     again = json.loads(json.dumps(model.get_config()))
     assert (again["num_classes"], again["filters"], again["dropout"]) == (3, [4, 8], 0.5)
     assert model.output_shape == (None, 32, 32, 3)
+
+
+def test_what_does_not_learn_is_saved_with_the_optimiser_and_the_precision(tmp_path):
+    with policy("mixed_bfloat16"):
+        model = UNetPP((32, 32, 3), **SMALL)
+    model.get_layer("x_0_0_conv_a").trainable = False
+    model.compile(jit_compile=False)
+    images, masks = fixed_images()[:2, :32, :32], np.zeros((2, 32, 32), int)
+    model.fit(images, masks, verbose=0)
+    model.save(tmp_path / "model.keras")
+    with policy("float32"):
+        again = keras.saving.load_model(tmp_path / "model.keras")
+    assert not again.get_layer("x_0_0_conv_a").trainable
+    assert again.get_layer("x_0_0_conv_b").trainable
+    assert again.get_layer("x_0_0_conv_a").compute_dtype == "bfloat16"
+    assert int(again.optimizer.iterations) == 1
+    before = np.array(again.get_layer("x_0_0_conv_a").kernel)
+    again.fit(images, masks, verbose=0)
+    np.testing.assert_array_equal(again.get_layer("x_0_0_conv_a").kernel, before)
+    UNetPP((32, 32, 3), **SMALL).save(tmp_path / "plain.keras")
+    with policy("mixed_bfloat16"):
+        assert keras.saving.load_model(tmp_path / "plain.keras").compute_dtype == "float32"
 
 
 def as_list(outputs):

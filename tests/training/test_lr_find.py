@@ -5,7 +5,7 @@ import pytest
 
 from unetpp.data.dataset import find_samples
 from unetpp.data.synthetic import CLASSES, write_dataset
-from unetpp.training.lr_find import HIGHEST, LOWEST, find_rate, steepest
+from unetpp.training.lr_find import HIGHEST, LOWEST, STEPS, find_rate, smoothed, steepest
 from unetpp.training.options import Options
 from unetpp.training.plan import make_plan
 
@@ -18,6 +18,13 @@ def test_the_rate_is_where_a_falling_loss_falls_fastest(centre, steepness):
     """A logistic curve of the logarithm falls fastest at its centre; what rises behind it does not count."""
     losses = 1 / (1 + (RATES / centre) ** steepness) + (RATES / 0.5) ** 4
     assert steepest(RATES, losses) == pytest.approx(centre, rel=0.03)
+
+
+@pytest.mark.parametrize("centre", [1e-4, 1e-3, 1e-2])
+def test_smoothing_does_not_move_the_rate(centre):
+    rates = np.geomspace(LOWEST, HIGHEST, STEPS)
+    losses = 0.2 + 1 / (1 + (rates / centre) ** 2)
+    assert steepest(rates, smoothed(losses)) == pytest.approx(centre, rel=0.15)
 
 
 def test_of_two_falls_the_steeper_one_is_taken():

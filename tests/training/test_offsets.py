@@ -41,12 +41,20 @@ def test_where_a_class_is_nowhere_it_is_not_called_up():
     assert best_offsets(logits, np.zeros(100, int)).tolist() == [0, 0]
 
 
-def test_the_measure_is_the_one_that_chooses_the_epoch():
+def test_what_is_hardly_known_is_not_found_everywhere():
+    """That would have the IoU of its share, which is higher than none."""
+    rng = np.random.default_rng(0)
+    truth = (rng.random(10_000) < 0.1).astype(int)
+    logits = np.stack([np.zeros(10_000), rng.normal(-0.8, 0.1, 10_000)], 1)
+    assert best_offsets(logits, truth).tolist() == [0, 0]
+
+
+def test_the_measure_is_the_mean_iou_of_all_classes():
     logits, truth = random_logits(1, 3)
     table = np.zeros((3, 3), int)
     np.add.at(table, (truth, logits.argmax(1)), 1)
     figures = scores(table, ("a", "b", "c"), 1)["classes"]
-    assert value(logits, truth) == pytest.approx((figures["b"]["iou"] + figures["c"]["iou"]) / 2)
+    assert value(logits, truth) == pytest.approx(np.mean([figures[name]["iou"] for name in "abc"]))
 
 
 def test_a_class_that_was_shown_too_often_is_found_less_readily():

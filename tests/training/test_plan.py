@@ -289,7 +289,7 @@ def test_images_that_a_file_names_are_held_out(tmp_path):
 @pytest.mark.parametrize(
     ("names", "wrong"),
     [
-        (None, "cannot be read"),
+        (None, "there is no such list"),
         ("\n", "no image is named"),
         ("0000\nnone\n", "1 of the names are of no image, such as none"),
         ("0000\n0001\n0002\n0003\n", "all images are named"),
@@ -308,6 +308,10 @@ def test_a_list_of_images_that_cannot_be_held_out_is_refused(names, wrong, tmp_p
         (tmp_path / "names.txt").write_text(names)
     with pytest.raises(DatasetError, match=wrong):
         make_plan(find_samples(tmp_path), Options(validation=str(tmp_path / "names.txt")), CLASSES)
+
+
+def test_folds_have_images_to_be_patient_with():
+    assert Options(folds=2, validation=0, patience=3).patience == 3
 
 
 @pytest.mark.parametrize(

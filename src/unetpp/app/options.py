@@ -55,8 +55,10 @@ class Share(click.ParamType):
 
     def convert(self, value, param, ctx):
         """Text to a number, unless a file is called so."""
-        if not isinstance(value, str) or Path(value).is_file():
+        if not isinstance(value, str):
             return value
+        if Path(value).is_file():
+            return str(Path(value).resolve())
         try:
             return float(value)
         except ValueError:

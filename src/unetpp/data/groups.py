@@ -96,9 +96,8 @@ def named_in(table: Path, samples: Sequence[Sample]) -> list[bool]:
     try:
         lines = table.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        raise DatasetError(
-            "the list of images cannot be read", where=table, mend="give names, one a line"
-        ) from error
+        what = "the list of images cannot be read" if table.is_file() else "there is no such list of images"
+        raise DatasetError(what, where=table, mend="give names, one a line") from error
     wanted = {line.strip() for line in lines if line.strip()}
     stems = {sample.stem for sample in samples}
     named = {name if name in stems else _without_suffix(name) for name in wanted}
@@ -183,7 +182,7 @@ def split(
     if not possible:
         raise DatasetError(
             "no image can be held out: each alone shows a class, or has been trained on already",
-            mend="give more images",
+            mend="give more images, or hold none out: --validation 0",
         )
     chosen: list[int] = []
     for k, side in enumerate(sides):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from unetpp.errors import SettingError
 from unetpp.model.regions import pixels, weighted_mean, weights, with_background
 from unetpp.model.weights import resolve_class_weights
 
@@ -14,7 +15,8 @@ class Own(keras.losses.Loss):
         return add(self, other)
 
     def __radd__(self, other):
-        return add(other, self)
+        # As `sum` begins with 0.
+        return self if isinstance(other, int) and other == 0 else add(other, self)
 
 
 @keras.saving.register_keras_serializable(package="unetpp.losses")
@@ -66,6 +68,9 @@ class Weighted(Own):
 
     def call(self, y_true, y_pred):
         """One value an image, (B,), or one in all, (1,): float32."""
+        # A single channel of foreground, whose masks may have no axis for it.
+        if y_pred.shape[-1] == 1 and len(y_true.shape) == len(y_pred.shape) - 1:
+            y_true = ops.expand_dims(y_true, -1)
         # Of a loss its values, not their mean.
         function = getattr(self.function, "call", self.function)
         values = function(y_true, y_pred)
@@ -107,5 +112,11 @@ def add(loss, other):
 
 
 def terms(loss):
-    """The terms of a sum, or the loss alone."""
+    """The terms of a sum, or the loss alone.
+
+    Raises:
+        SettingError: if it is no Keras loss.
+    """
+    if not isinstance(loss, keras.losses.Loss):
+        raise SettingError(f"{loss!r} is no loss to add", mend="give losses, such as keras.losses.Dice()")
     return loss.losses if isinstance(loss, Sum) else [loss]

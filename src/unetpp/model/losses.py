@@ -269,7 +269,8 @@ def _class_of(function):
 
 def ignored(loss) -> int | None:
     """The class whose true pixels no term of a loss counts, if there is one."""
-    found = {getattr(term, "options", {}).get("ignore_index") for term in terms(loss)}
+    parts = terms(loss) if isinstance(loss, Sum) else [loss]
+    found = {getattr(term, "options", {}).get("ignore_index") for term in parts}
     return found.pop() if len(found) == 1 else None
 
 
@@ -298,5 +299,8 @@ def weighted_loss(loss, class_weights, *, class_names=None, **options):
         return Sum(found, name=loss.name, reduction=loss.reduction)
     if isinstance(loss, SegmentationLoss):
         return type(loss)(**{**loss.get_config(), **given})
+    if options:
+        what = f"{next(iter(options))} is for losses of this package, not for {loss!r}"
+        raise SettingError(what, mend="leave it out, or give a loss by name")
     resolved = resolve_class_weights(class_weights, None, class_names=class_names)
     return Weighted(loss.function if isinstance(loss, Weighted) else loss, resolved)

@@ -6,6 +6,8 @@ from keras import ops
 from unetpp.model.weights import BALANCED, resolve_class_weights
 
 EPSILON = 1e-7
+# Below it a probability has no slope; so small that no pixel is given up, and that weights of 1e6 over it are finite.
+FLOOR = 1e-30
 
 
 def mean_over_pixels(loss, y_true, y_pred, class_weights, ignore_index):
@@ -13,7 +15,7 @@ def mean_over_pixels(loss, y_true, y_pred, class_weights, ignore_index):
     y, p, valid = pixels(y_true, y_pred, ignore_index)
     y, p = with_background(y), with_background(p)
     w = weights(class_weights, y, valid)
-    p_true = ops.clip(ops.sum(y * p, -1), EPSILON, 1.0)
+    p_true = ops.clip(ops.sum(y * p, -1), FLOOR, 1.0)
     pixel_weights = ops.sum(y * ops.expand_dims(w, 1), -1) * valid[..., 0]
     return weighted_mean(loss(p_true), pixel_weights)
 

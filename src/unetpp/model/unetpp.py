@@ -12,10 +12,14 @@ from keras import layers, ops
 from unetpp.errors import SettingError
 from unetpp.model import losses, metrics
 from unetpp.model.blocks import block, check_settings, head, plain, up
+from unetpp.model.policy import policy
+from unetpp.model.sizes import crop_to, pad_to_multiple
 from unetpp.model.weights import resolve_class_weights
 
 FILTERS = (32, 64, 128, 256, 512)
 CLASS_WEIGHTS = (1.0, 50.0, 70.0)
+# Of a configuration, what is no argument.
+STATE = ("frozen", "dtype")
 
 
 @keras.saving.register_keras_serializable(package="unetpp")
@@ -239,18 +243,31 @@ class UNetPP(keras.Model):
         return super().compute_metrics(x, y, deepest, sample_weight)
 
     def get_config(self):
-        """The arguments that build this network again."""
+        """The arguments that build this network again; if there are any, its layers that do not learn; its precision.
+
+        The last two are there if they are not as usual: `frozen`, names, and `dtype`, Keras' policy, if not float32.
+        """
         regularizer = self._settings["kernel_regularizer"]
-        return {
+        config = {
             **self._settings,
             "kernel_regularizer": keras.regularizers.serialize(regularizer) if regularizer else None,
             "name": self.name,
         }
+        if frozen := [layer.name for layer in self.layers if not layer.trainable]:
+            config["frozen"] = frozen
+        if self.dtype_policy.name != "float32":
+            config["dtype"] = self.dtype_policy.name
+        return config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """The network that `get_config` describes."""
-        return cls(**config)
+        settings = {name: value for name, value in config.items() if name not in STATE}
+        with policy(config.get("dtype", "float32")):
+            model = cls(**settings)
+        for name in config.get("frozen", ()):
+            model.get_layer(name).trainable = False
+        return model
 
 
 def node_width(i, j, filters, inner_filters):
@@ -292,29 +309,3 @@ def default_metrics(num_classes, ignore_index=None):
     """Mean Dice and IoU over the classes, of the pixels that count."""
     kinds = {"dice": metrics.Dice, "iou": metrics.IoU}
     return [kind(num_classes, name=name, ignore_index=ignore_index) for name, kind in kinds.items()]
-
-
-def pad_to_multiple(images, multiple):
-    """Reflect images of a fixed size up to the next multiple: (B, H, W, C) -> (B, H', W', C)."""
-    sizes = images.shape[1:3]
-    if any(side is not None and side < multiple for side in sizes):
-        raise SettingError(
-            f"an input of {sizes[0]} x {sizes[1]} is too small for this depth",
-            mend=f"give at least {multiple} x {multiple} pixels, or fewer filters",
-        )
-    extra = [0 if side is None else -side % multiple for side in sizes]
-    if not any(extra):
-        return images
-    before = [e // 2 for e in extra]
-    pads = [(0, 0), *((b, e - b) for b, e in zip(before, extra, strict=True)), (0, 0)]
-    return ops.pad(images, pads, mode="reflect")
-
-
-def crop_to(probabilities, input_shape):
-    """Undo `pad_to_multiple`: cut the middle (height, width) out."""
-    for axis, side in enumerate(input_shape[:2], start=1):
-        padded = probabilities.shape[axis]
-        if side is not None and padded != side:
-            start = (padded - side) // 2
-            probabilities = ops.take(probabilities, ops.arange(start, start + side), axis=axis)
-    return probabilities

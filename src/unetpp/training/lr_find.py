@@ -24,7 +24,7 @@ def find_rate(plan: Plan, *, step: Callable[[], None] = lambda: None, warn: Call
         warn: is told of images that cannot be read.
 
     Returns:
-        rates and smoothed losses, (n,) arrays, and the rate to take: where the loss falls fastest, per decade.
+        rates and smoothed losses, (n,) arrays, and the rate to take: where the smoothed loss falls fastest.
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017.
     """
@@ -38,6 +38,7 @@ def find_rate(plan: Plan, *, step: Callable[[], None] = lambda: None, warn: Call
         model = network.build(plan)
         network.begin(model, plan)
         losses: list[float] = []
+        found: list[float] = []
         for k, rate in enumerate(rates):
             model.optimizer.learning_rate = rate
             loss = float(model.train_on_batch(*batches[k]))
@@ -46,7 +47,24 @@ def find_rate(plan: Plan, *, step: Callable[[], None] = lambda: None, warn: Call
             if not np.isfinite(loss) or smooth > RISE * min([*losses, loss]):
                 break
             losses.append(smooth)
-    return rates[: len(losses)], np.array(losses), steepest(rates[: len(losses)], np.array(losses))
+            found.append(loss)
+    rates, measured = rates[: len(found)], smoothed(np.array(found))
+    return rates, measured, steepest(rates, measured)
+
+
+def smoothed(losses: np.ndarray) -> np.ndarray:
+    """Moving averages from both ends, and their mean: from one alone, it would lag behind.
+
+    >>> smoothed(np.arange(99.0))[49]
+    49.0
+    """
+    both = []
+    for values in (losses, losses[::-1]):
+        average = [*values[:1]]
+        for value in values[1:]:
+            average.append(average[-1] + SHARE * (value - average[-1]))
+        both.append(np.array(average))
+    return (both[0] + both[1][::-1]) / 2
 
 
 def steepest(rates: np.ndarray, losses: np.ndarray) -> float:

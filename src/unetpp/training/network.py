@@ -1,15 +1,14 @@
 """The compiled network of a plan."""
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from unetpp.bundle import load_model
 from unetpp.model import losses
 from unetpp.model.fast import AdamW
+from unetpp.model.policy import policy
 from unetpp.model.recompute import recomputing
 from unetpp.model.unet import UNet
 from unetpp.model.unetpp import UNetPP
@@ -89,13 +88,6 @@ def copy_heads(source, model, classes: int) -> None:
             head.set_weights([np.append(kernel, seam, -1), np.append(bias, rare)])
 
 
-@contextmanager
 def precision(name: str):
     """Keras' dtype policy within; "auto" is the fastest."""
-    name = fastest_precision() if name == "auto" else name
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(previous)
+    return policy(fastest_precision() if name == "auto" else name)

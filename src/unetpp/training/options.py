@@ -114,7 +114,8 @@ class Options:
             "augmentation": not 0 <= self.augmentation <= 3,
             "learning_rate": not 0 <= self.learning_rate < math.inf,
             "weight_decay": not 0 <= self.weight_decay < math.inf,
-            "patience": self.patience is not None and (self.patience < 1 or not self.validation),
+            "patience": self.patience is not None
+            and (self.patience < 1 or not (self.validation or self.folds)),
             "precision": self.precision not in PRECISIONS,
             "normalization": self.normalization not in NORMALIZATIONS,
             "validation": self.folds if isinstance(self.validation, str) else not 0 <= self.validation < 1,
