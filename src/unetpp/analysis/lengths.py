@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from unetpp.analysis.thinning import depths, thinned
 
@@ -30,15 +30,15 @@ def lengths(numbers: np.ndarray, count: int) -> np.ndarray:
         return np.zeros(count)
     graph = neighbours(bone, padded.ravel(), wide)
     _, part = connected_components(graph, directed=False)
-    far, *_ = farthest(graph, part, np.unique(part, return_index=True)[1])
-    other, distance, before = farthest(graph, part, far)
     places = np.stack(np.unravel_index(bone, mask.shape), 1)
-    ends = depths(mask, places[np.concatenate([far, other])]).reshape(2, -1)
+    far, *_ = farthest(graph, places, part, np.unique(part, return_index=True)[1])
+    other, distance, before = farthest(graph, places, part, far)
+    way, here, there = loops(graph, places, part, distance, before)
     # The middle of a pixel at the border lies half a pixel inside.
-    open_ones = path_lengths(places, before, other) + ends.sum(0) - 1
-    way, where = loops(graph, places, part, distance, before)
+    deep = depths(mask, places[np.concatenate([far, other, here, there])]).reshape(4, -1) - 0.5
+    open_ones = path_lengths(places, before, other) + deep[0] + deep[1]
     # The middle of a wall as wide as its hole is a circle of twice that width across.
-    walls = depths(mask, places[where]).reshape(2, -1).sum(0) - 1
+    walls = deep[2] + deep[3]
     closed_ones = np.where(way >= 2 * np.pi * walls, way, 0)
     return np.bincount(padded.ravel()[bone[far]], np.maximum(open_ones, closed_ones), minlength=count + 1)[1:]
 
@@ -70,7 +70,7 @@ def touching(numbers: np.ndarray) -> dict[int, list[int]]:
 
 
 def neighbours(bone: np.ndarray, numbers: np.ndarray, wide: int) -> csr_matrix:
-    """The graph of the skeleton's pixels: how far those of one object that touch are from one another.
+    """The graph of the skeleton's pixels: those of one object that touch.
 
     Args:
         bone: where they lie in the flat image, in order.
@@ -79,22 +79,38 @@ def neighbours(bone: np.ndarray, numbers: np.ndarray, wide: int) -> csr_matrix:
     """
     index = np.full(len(numbers), -1, np.int32)
     index[bone] = np.arange(len(bone))
-    rows, columns, steps = [], [], []
-    for step, length in ((1, 1.0), (wide, 1.0), (wide + 1, np.sqrt(2)), (wide - 1, np.sqrt(2))):
+    pairs = []
+    for step in (1, wide - 1, wide, wide + 1):
         near = index[bone + step]
         linked = (near >= 0) & (numbers[bone + step] == numbers[bone])
-        rows.append(np.flatnonzero(linked))
-        columns.append(near[linked])
-        steps.append(np.full(len(rows[-1]), length))
-    one, other, weights = map(np.concatenate, (rows, columns, steps))
+        pairs.append(np.stack([np.flatnonzero(linked), near[linked]]))
+    one, other = np.concatenate(pairs, 1)
     both = np.concatenate([one, other]), np.concatenate([other, one])
-    return csr_matrix((np.tile(weights, 2), both), (len(bone), len(bone)))
+    return csr_matrix((np.ones(2 * len(one), np.int8), both), (len(bone), len(bone)))
 
 
-def farthest(graph: csr_matrix, part: np.ndarray, sources: np.ndarray):
-    """The pixel of each part that is farthest from the source in it; each pixel's distance, and the one before it."""
-    distance, before, _ = dijkstra(graph, indices=sources, min_only=True, return_predecessors=True)
+def farthest(graph: csr_matrix, places: np.ndarray, part: np.ndarray, sources: np.ndarray):
+    """The pixel of each part that is farthest from the source in it; each pixel's distance, and the one before it.
+
+    Paths are those of the fewest steps, which in lines one pixel wide are the shortest.
+    """
+    size = graph.shape[0]
+    # One more pixel leads to all sources at once.
+    joined = csr_matrix(
+        (
+            np.ones(graph.nnz + len(sources), np.int8),
+            np.append(graph.indices, np.sort(sources)),
+            np.append(graph.indptr, graph.nnz + len(sources)),
+        ),
+        (size + 1, size + 1),
+    )
+    before = breadth_first_order(joined, size)[1][:-1]
     before[sources] = sources
+    # To the one before, then to the second, the fourth, ... before, where a source stays itself.
+    distance, above, ahead = np.hypot(*(places - places[before]).T), before, before[before]
+    while not np.array_equal(above, ahead):
+        distance = distance + distance[above]
+        above, ahead = ahead, ahead[ahead]
     return last_of_each(part, distance, len(sources)), distance, before
 
 
@@ -120,13 +136,13 @@ def path_lengths(places: np.ndarray, before: np.ndarray, ends: np.ndarray) -> np
     return total
 
 
-def loops(graph: csr_matrix, places, part, distance, before) -> tuple[np.ndarray, np.ndarray]:
+def loops(graph: csr_matrix, places, part, distance, before) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The longest way around in each part, over chords, 0 where there is none; and two pixels opposite on it.
 
     A way around is two paths to the source, up to where they meet, and a step between their ends.
 
     Returns:
-        (parts,) float64 and (2 * parts,) indices of pixels; of a part without a way around, any.
+        (parts,) each: float64, and indices of pixels; of a part without a way around, any.
     """
     one, other = np.repeat(np.arange(len(before)), np.diff(graph.indptr)), graph.indices
     extra = (one < other) & (before[one] != other) & (before[other] != one)
@@ -141,7 +157,7 @@ def loops(graph: csr_matrix, places, part, distance, before) -> tuple[np.ndarray
     length[shown] = path_lengths(places, before, one) + path_lengths(places, before, other)
     length[shown] += np.hypot(*(places[one] - places[other]).T)
     opposite[:, shown] = one, meets
-    return length, opposite.ravel()
+    return length, *opposite
 
 
 def meeting(one: np.ndarray, other: np.ndarray, distance: np.ndarray, before: np.ndarray) -> np.ndarray:
