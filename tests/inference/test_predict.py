@@ -1,5 +1,6 @@
 """Any image in, probabilities at its own size out."""
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -142,6 +143,8 @@ def test_the_long_side_is_scaled_for_the_network_and_back():
 
 
 def test_tiled_and_whole_predictions_agree():
+    # Of some first weights, two classes are all but alike everywhere, or one is found alone.
+    keras.utils.set_random_seed(0)
     model = UNetPP((None, None, 3), filters=(4, 8, 16))
     rows, columns = np.mgrid[:300, :420]
     wave = 127 + 60 * np.sin(rows / 17) + 60 * np.cos(columns / 23)
