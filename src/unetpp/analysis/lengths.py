@@ -23,7 +23,7 @@ def lengths(numbers: np.ndarray, count: int) -> np.ndarray:
     Returns:
         (count,) float64, pixels.
     """
-    padded = np.pad(apart(numbers, count), 1)
+    padded = apart(np.pad(numbers, 1), count)
     mask, wide = padded > 0, padded.shape[1]
     bone = np.flatnonzero(thinned(mask))
     if not len(bone):
@@ -43,20 +43,28 @@ def lengths(numbers: np.ndarray, count: int) -> np.ndarray:
     return np.bincount(padded.ravel()[bone[far]], np.maximum(open_ones, closed_ones), minlength=count + 1)[1:]
 
 
-def apart(numbers: np.ndarray, count: int) -> np.ndarray:
-    """The objects, in so many copies of the image below one another that none touches another: (n * (H + 1), W)."""
+def apart(padded: np.ndarray, count: int) -> np.ndarray:
+    """The objects, in so many copies of the image below one another that none touches another.
+
+    Args:
+        padded: (H, W) ints, 0 at the border.
+        count: of objects.
+
+    Returns:
+        (n * H, W); the image itself if no objects touch.
+    """
     # Each object goes into the first copy that none which it touches is in yet.
     copy = np.zeros(count + 1, int)
-    for number, others in touching(numbers).items():
+    for number, others in touching(padded).items():
         used = {int(copy[other]) for other in others}
         copy[number] = min(set(range(len(used) + 1)) - used)
-    copies = [np.where(copy.take(numbers) == k, numbers, 0) for k in range(copy.max() + 1)]
-    return np.concatenate([np.pad(one, ((0, 1), (0, 0))) for one in copies])
+    if not copy.any():
+        return padded
+    return np.concatenate([np.where(copy.take(padded) == k, padded, 0) for k in range(copy.max() + 1)])
 
 
-def touching(numbers: np.ndarray) -> dict[int, list[int]]:
+def touching(padded: np.ndarray) -> dict[int, list[int]]:
     """For each object that touches some with lower numbers, over sides or corners, in order: which."""
-    padded = np.pad(numbers, 1)
     flat, wide = padded.ravel(), padded.shape[1]
     pairs = []
     for step in (1, wide - 1, wide, wide + 1):

@@ -197,7 +197,7 @@ def on_disk(folder: Path, size: tuple[int, int]) -> np.ndarray:
             except OSError as error:
                 what = f"there is no room for {taken / 1e9:.1f} GB of numbers ({error.strerror})"
                 raise OutputError(what, where=folder, mend="make room, or choose another place") from error
-        return np.memmap(file, np.uint32, "r+" if os.fstat(file.fileno()).st_size else "w+", shape=size)
+        return np.memmap(file, np.uint32, "w+", shape=size)
 
 
 def write_extras(

@@ -5,19 +5,22 @@ from pathlib import Path
 import numpy as np
 
 
-def is_deep(path: Path) -> bool:
-    """Whether a file is a PNG of 16 bits and several samples a pixel."""
+def bits_and_kind(path: Path) -> bytes:
+    """Of a PNG how many bits a sample has, and the kind of its pixels: 0 grey, 3 palette; empty for other files."""
     with path.open("rb") as file:
         head = file.read(26)
-    # Signature, length and name of the first chunk, width, height; then bits, and the kind: 0 grey, 3 palette.
-    return head.startswith(b"\x89PNG") and head[24:] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
+    # After the signature, length and name of the first chunk, width and height.
+    return head[24:] if head.startswith(b"\x89PNG") else b""
+
+
+def is_deep(path: Path) -> bool:
+    """Whether a file is a PNG of 16 bits and several samples a pixel."""
+    return bits_and_kind(path) in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 
 
 def grey_step(path: Path) -> int:
     """What Pillow multiplies the greys of a PNG of 2 or 4 bits by, so that the highest is 255; 1 for other files."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    return {b"\x02\x00": 85, b"\x04\x00": 17}.get(head[24:], 1) if head.startswith(b"\x89PNG") else 1
+    return {b"\x02\x00": 85, b"\x04\x00": 17}.get(bits_and_kind(path), 1)
 
 
 def read_deep(path: Path, exif: bytes | None) -> np.ndarray:

@@ -71,9 +71,11 @@ def keys_of_table(samples: Sequence[Sample], table: Path, column: str) -> list[H
         with table.open(newline="", encoding="utf-8-sig") as file:
             first, *rows = csv.reader(file)
         place = first.index(column)
-    except (OSError, ValueError, csv.Error) as error:
+    except csv.Error as error:
+        what = f"the table cannot be read ({error})"
+        raise DatasetError(what, where=table, mend="give --group-by FILE.csv:COLUMN") from error
+    except (OSError, ValueError) as error:
         what = f"the table has no column {column}" if table.is_file() else "there is no such table"
-        what = f"the table cannot be read ({error})" if isinstance(error, csv.Error) else what
         raise DatasetError(what, where=table, mend="give --group-by FILE.csv:COLUMN") from error
     filled = {row[0]: row[place].strip() for row in rows if len(row) > place and row[place].strip()}
     values = {_without_suffix(name): value for name, value in filled.items()} | filled

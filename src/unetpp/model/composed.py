@@ -107,16 +107,17 @@ def by_image(values):
 
 
 def add(loss, other):
-    """The sum of two losses, of which either may be a sum."""
+    """The sum of two losses, of which either may be a sum.
+
+    Raises:
+        SettingError: if one of them is no Keras loss.
+    """
+    for each in (loss, other):
+        if not isinstance(each, keras.losses.Loss):
+            raise SettingError(f"{each!r} is no loss to add", mend="give losses, such as keras.losses.Dice()")
     return Sum([*terms(loss), *terms(other)])
 
 
 def terms(loss):
-    """The terms of a sum, or the loss alone.
-
-    Raises:
-        SettingError: if it is no Keras loss.
-    """
-    if not isinstance(loss, keras.losses.Loss):
-        raise SettingError(f"{loss!r} is no loss to add", mend="give losses, such as keras.losses.Dice()")
+    """The terms of a sum, or the loss alone."""
     return loss.losses if isinstance(loss, Sum) else [loss]

@@ -269,8 +269,7 @@ def _class_of(function):
 
 def ignored(loss) -> int | None:
     """The class whose true pixels no term of a loss counts, if there is one."""
-    parts = terms(loss) if isinstance(loss, Sum) else [loss]
-    found = {getattr(term, "options", {}).get("ignore_index") for term in parts}
+    found = {getattr(term, "options", {}).get("ignore_index") for term in terms(loss)}
     return found.pop() if len(found) == 1 else None
 
 
