@@ -191,6 +191,23 @@ def test_the_precision_is_decided_so_that_a_run_keeps_it_elsewhere(tmp_path, mon
     assert decided(find_samples(tmp_path), precision="mixed_bfloat16")[1]["precision"][1] == "as given"
 
 
+@pytest.mark.parametrize(("found", "there"), [(9, True), (7, False)])
+def test_on_a_gpu_the_gpu_says_whether_bfloat16_is_fastest(monkeypatch, tmp_path, found, there):
+    driver = tmp_path / "nvidia-smi"
+    driver.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("unetpp.training.devices.architecture", lambda: found)
+    assert steps.computes_bfloat16() == there
+
+
+def test_a_driver_without_a_gpu_leaves_bfloat16_to_the_processor(monkeypatch, tmp_path):
+    without = steps.computes_bfloat16()
+    (tmp_path / "nvidia-smi").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert steps.computes_bfloat16() == without
+
+
 @pytest.mark.parametrize(
     ("free", "devices", "batch", "why"),
     [

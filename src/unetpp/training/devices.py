@@ -75,6 +75,29 @@ def find(devices: int) -> list[str]:
     return found[:devices]
 
 
+def architecture() -> int | None:
+    """Which of NVIDIA's architectures the backend trains on, as the first number of its compute capability.
+
+    Returns:
+        Such as 8 for Ampere; None where it trains on a processor.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        device = jax.local_devices()[0]
+        return int(device.compute_capability.split(".")[0]) if device.platform == "gpu" else None
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.get_device_capability()[0] if torch.cuda.is_available() else None
+    import tensorflow as tf
+
+    found = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(found[0]) if found else {}
+    return details.get("compute_capability", [None])[0]
+
+
 def place() -> tuple[int, int]:
     """Which process of the job this is, from 0, and how many there are."""
     if keras.backend.backend() != "jax":

@@ -47,7 +47,7 @@ class Options:
         learning_rate: the highest of the schedule.
         weight_decay: of AdamW.
         patience: stop after so many validations without a better one; None never.
-        precision: "auto" (bfloat16 where the processor has it), "float32" or "mixed_bfloat16".
+        precision: "auto" (bfloat16 where GPU or processor have it), "float32" or "mixed_bfloat16".
         normalization: by the "dataset", by each "image", or "auto": see `Normalization`.
         validation: the share of the images that is held out, or the file that names them, one a line; 0 to train on
             all, and to keep the last weights.

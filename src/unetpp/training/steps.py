@@ -1,5 +1,6 @@
 """Crops, batch, rate, length and precision of a run's steps, by what the images and the machine are."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ PATCH, BATCH, EPOCHS = 256, 8, 60
 LEARNING_RATE = 1e-3
 # Of what a step holds, a plane of activations takes so many bytes a pixel.
 BYTES = 10
+# NVIDIA's first architecture with arithmetic in bfloat16.
+AMPERE = 8
 
 
 def decide_steps(
@@ -51,7 +54,7 @@ def decide_steps(
     precision = fastest_precision() if options.precision == "auto" else options.precision
     why.setdefault(
         "precision",
-        f"this processor has {'' if precision == 'mixed_bfloat16' else 'no '}arithmetic in bfloat16",
+        f"what it trains on has {'' if precision == 'mixed_bfloat16' else 'no '}arithmetic in bfloat16",
     )
     why.setdefault("workers", "half of the processor's cores, so that the network need not wait for crops")
     return replace(
@@ -66,10 +69,22 @@ def decide_steps(
 
 
 def fastest_precision() -> str:
-    """The dtype policy that is fastest here: bfloat16 where the processor computes in it, else float32."""
+    """The dtype policy that is fastest here: bfloat16 where the GPU or the processor computes in it, else float32."""
+    return "mixed_bfloat16" if computes_bfloat16() else "float32"
+
+
+def computes_bfloat16() -> bool:
+    """Whether what it trains on has arithmetic in bfloat16: NVIDIA's GPUs from Ampere on, and some processors."""
+    # Without NVIDIA's driver no backend, seconds of importing, need be asked.
+    if shutil.which("nvidia-smi"):
+        from unetpp.training.devices import architecture
+
+        found = architecture()
+        if found is not None:
+            return found >= AMPERE
     info = Path("/proc/cpuinfo")
     flags = info.read_text(encoding="utf-8") if info.is_file() else ""
-    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def step_memory(options: Options) -> float:
