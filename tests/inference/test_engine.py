@@ -1,5 +1,6 @@
 """The engine's settings, its cache, and what it refuses."""
 
+import os
 import threading
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from openvino import opset13 as ops
 
 from unetpp.errors import SettingError
-from unetpp.inference.engine import check_device, openvino_core, openvino_engine
+from unetpp.inference.engine import KEPT, check_device, openvino_core, openvino_engine
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,17 @@ def test_a_damaged_cache_is_made_again(graph, tmp_path):
     np.testing.assert_allclose(
         openvino_engine(graph, cache=tmp_path)(IMAGE)[0, ..., 0], mean_of(IMAGE), atol=0.01
     )
+
+
+def test_a_cache_keeps_the_newest_graphs_alone(graph, tmp_path):
+    for age in range(40):
+        old = tmp_path / f"{age}.blob"
+        old.touch()
+        os.utime(old, (1e9 - age, 1e9 - age))
+    openvino_engine(graph, cache=tmp_path)
+    left = {path.name for path in tmp_path.glob("*.blob")}
+    assert len(left) == KEPT
+    assert {f"{age}.blob" for age in range(KEPT - 1)} < left
 
 
 def test_a_cache_that_cannot_be_made_is_done_without(graph, tmp_path):

@@ -7,6 +7,7 @@ backend uses.
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from unetpp.errors import BundleError, InstallError, SettingError
 
 # float32 (batch, height, width, channels) -> float32 (batch, height, width, classes).
 Engine = Callable[[np.ndarray], np.ndarray]
+# Compiled graphs in a cache, of a model's size each.
+KEPT = 32
 PRECISIONS = {"auto": None, "float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
@@ -129,12 +132,22 @@ def _only(model, output: int):
     return openvino.Model([model.outputs[output]], model.get_parameters(), model.get_friendly_name())
 
 
+def trim(cache: Path) -> None:
+    """Leave the newest `KEPT` compiled graphs of a cache."""
+    # Another process may trim it, too.
+    with suppress(OSError):
+        for path in sorted(cache.glob("*.blob"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            path.unlink()
+
+
 def _compile(core, model, device, settings, cache):
     """Compile, by way of the cache where there is one; a cache that fails is no reason to fail."""
     if cache is not None:
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            return core.compile_model(model, device, {**settings, "CACHE_DIR": str(cache)})
+            compiled = core.compile_model(model, device, {**settings, "CACHE_DIR": str(cache)})
+            trim(cache)
+            return compiled
         except (RuntimeError, OSError) as error:
             logging.getLogger(__name__).info("compiling without the cache %s: %s", cache, error)
     return core.compile_model(model, device, settings)
