@@ -4,6 +4,7 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from unetpp.bundle import GRAPH, INT8, Bundle, add_files, find_bundle, read_bund
 from unetpp.data.dataset import Sample
 from unetpp.data.images import read_image
 from unetpp.errors import InstallError
-from unetpp.inference.engine import openvino_core
+from unetpp.inference.engine import openvino_core, openvino_engine
 from unetpp.inference.evaluate import evaluate
 from unetpp.inference.padding import pad_by_reflection
 from unetpp.inference.predict import Predictor, open_predictor
@@ -22,12 +23,8 @@ from unetpp.inference.tiles import round_up, tiles
 CALIBRATION, LEFT = 48, 10
 # The most IoU that a class may lose for the quantised graph to become the default.
 MOST_LOST = 0.01
-# Parts of the network that stay in floating point, tried in turn: none; the ends; all of the full resolution.
-KEPT: dict[str, tuple[str, ...]] = {
-    "all layers": (),
-    "all but the first and last layers": (".*/x_0_0_conv_a.*", ".*/head_.*"),
-    "all but the full resolution": (".*/x_0_.*", ".*/head_.*"),
-}
+# Pixels of a side at which a network's sizes are looked at: a multiple of what 6 levels need.
+SIDE = 64
 
 
 def quantize(
@@ -35,8 +32,9 @@ def quantize(
 ) -> tuple[dict, dict, Bundle]:
     """Quantise a bundle's graph, and make it the default if no class loses more than a point of IoU.
 
-    Up to `CALIBRATION` of the images calibrate; the others are scored, or all if fewer than `LEFT` remain. If a
-    class loses more, ever more layers stay in floating point.
+    Up to `CALIBRATION` of the images calibrate; the others are scored, or all if fewer than `LEFT` remain. The first
+    convolution, which sees the image itself, stays in floating point; if a class loses more, all at full resolution do.
+    A failure leaves the bundle as it was.
 
     Args:
         path: a bundle's folder, or the run folder that holds one.
@@ -53,32 +51,53 @@ def quantize(
     nncf = import_nncf()
     folder = find_bundle(path)
     graph = verified(folder, read_bundle(folder), GRAPH)
-    bundle = add_files(folder, {}, graph=GRAPH)
     calibrating = spread_over(samples, CALIBRATION)
     rest = [sample for sample in samples if sample not in calibrating]
     rest = rest if len(rest) >= LEFT else list(samples)
-    _, predictor = open_predictor(folder)
+    bundle, predictor = open_predictor(folder, engine="openvino")
+    predictor = replace(predictor, engine=openvino_engine(graph))
     say(f"scoring {len(rest)} images as it is")
     before = evaluate(predictor, rest, bundle.classes)
     inputs = [piece for sample in calibrating for piece in network_inputs(predictor, sample)]
-    after: dict = {}
-    for what, kept in KEPT.items():
-        say(f"quantising {what}, by {len(inputs)} tiles of {len(calibrating)} images")
-        with tempfile.TemporaryDirectory(prefix=".int8-", dir=folder) as scratch:
+    floating = {
+        "the first layer": convolutions(openvino_core().read_model(graph))[:1],
+        "the full resolution": full_resolution(openvino_core().read_model(graph)),
+    }
+    with tempfile.TemporaryDirectory(prefix=".int8-", dir=folder) as scratch:
+        for k, (what, layers) in enumerate(floating.items()):
+            # A file of its own: OpenVINO may still have the former mapped.
+            trial = Path(scratch) / f"{k}.xml"
+            say(f"quantising all but {what}, by {len(inputs)} tiles of {len(calibrating)} images")
             small = nncf.quantize(
                 openvino_core().read_model(graph),
                 nncf.Dataset(inputs),
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(inputs),
-                ignored_scope=nncf.IgnoredScope(patterns=list(kept), validate=False),
+                ignored_scope=nncf.IgnoredScope(names=[layer.get_friendly_name() for layer in layers]),
             )
-            names = (INT8, Path(INT8).with_suffix(".bin").name)
-            _save(small, Path(scratch) / INT8)
-            add_files(folder, {name: Path(scratch) / name for name in names})
-        after = evaluate(open_predictor(folder, precision="int8")[1], rest, bundle.classes)
-        if most_lost(before, after) <= MOST_LOST:
-            return before, after, add_files(folder, {}, graph=INT8)
-    return before, after, bundle
+            _save(small, trial)
+            after = evaluate(replace(predictor, engine=openvino_engine(trial)), rest, bundle.classes)
+            default = INT8 if most_lost(before, after) <= MOST_LOST else GRAPH
+            if default == INT8:
+                break
+        files = {INT8: trial, Path(INT8).with_suffix(".bin").name: trial.with_suffix(".bin")}
+        return before, after, add_files(folder, files, graph=default)
+
+
+def convolutions(model) -> list:
+    """The convolutions of an OpenVINO graph, transposed ones, too, from the image on."""
+    kinds = ("Convolution", "ConvolutionBackpropData")
+    return [node for node in model.get_ordered_ops() if node.get_type_name() in kinds]
+
+
+def full_resolution(model) -> list:
+    """Those whose output is as large as the image; gives the graph a size, if it has none."""
+    shape = model.input().partial_shape
+    if shape.is_dynamic:
+        model.reshape([1, SIDE, SIDE, shape[3].get_length()])
+    # (B, C, H, W)
+    height = [node.output(0).shape[2] for node in convolutions(model)]
+    return [node for node, own in zip(convolutions(model), height, strict=True) if own == max(height)]
 
 
 def spread_over(samples: Sequence[Sample], most: int) -> list[Sample]:
