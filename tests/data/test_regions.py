@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
-from unetpp.data.images import read_image, write_png
+from unetpp.data.images import image_size, read_image, write_png
 from unetpp.data.regions import open_regions
 from unetpp.errors import ImageError
 
@@ -65,6 +66,52 @@ def test_values_are_those_of_a_whole_image_in_either_byte_order(dtype, byteorder
     found, whole = read(tmp_path / "a.tif", (), slice(3, 20), slice(5, 50)), read_image(tmp_path / "a.tif")
     assert found.dtype == whole.dtype
     np.testing.assert_array_equal(found, whole[3:20, 5:50])
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_greys_of_four_bits_are_as_pillow_shows_them(photometric, tmp_path):
+    values = RNG.integers(0, 16, (40, 50), np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values[:, ::2] << 4 | values[:, 1::2], photometric=photometric)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["BitsPerSample"].overwrite(4)
+        file.pages[0].tags["ImageWidth"].overwrite(50)
+    shown = np.array(Image.open(path).convert("L"))
+    np.testing.assert_array_equal(read_image(path)[..., 0], shown)
+    np.testing.assert_array_equal(read(path, (), slice(0, 40), slice(0, 50))[..., 0], shown)
+
+
+def test_real_numbers_of_which_0_is_white_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RNG.random((9, 8), np.float32), photometric="miniswhite")
+    for attempt in (read_image, lambda path: read(path, (), slice(9), slice(8))):
+        with pytest.raises(ImageError, match="0 is white"):
+            attempt(tmp_path / "a.tif")
+
+
+SET = """<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{me}">{images}</OME>"""
+ONE = """<Image ID="Image:{k}"><Pixels ID="Pixels:{k}" DimensionOrder="XYCZT" Type="uint8" SizeX="7" SizeY="6"
+SizeC="1" SizeZ="1" SizeT="1"><Channel ID="Channel:{k}:0" SamplesPerPixel="1"/><TiffData IFD="0" PlaneCount="1">
+<UUID FileName="{k}.ome.tif">urn:uuid:{k}</UUID></TiffData></Pixels></Image>"""
+
+
+def test_each_file_of_a_set_that_describes_all_holds_its_own_image(tmp_path):
+    images = "".join(ONE.format(k=k) for k in range(2))
+    for k in range(2):
+        options = {"description": SET.format(me=k, images=images), "metadata": None, "compression": "zlib"}
+        tifffile.imwrite(tmp_path / f"{k}.ome.tif", np.full((6, 7), 50 + k, np.uint8), **options)
+    for k in range(2):
+        path = tmp_path / f"{k}.ome.tif"
+        assert set(read_image(path).ravel()) == {50 + k}
+        assert set(read(path, (), slice(0, 6), slice(0, 7)).ravel()) == {50 + k}
+
+
+def test_several_images_in_one_file_are_refused(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
+        for k in range(3):
+            file.write(np.full((6, 7), k, np.uint8))
+    for attempt in (read_image, image_size, lambda path: read(path, (), slice(6), slice(7))):
+        with pytest.raises(ImageError, match="holds 3 images"):
+            attempt(tmp_path / "a.ome.tif")
 
 
 def test_a_picture_that_many_threads_want_is_decoded_once(tmp_path):

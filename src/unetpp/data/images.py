@@ -11,7 +11,7 @@ import numpy as np
 
 from unetpp.data.deep_png import grey_step, is_deep, read_deep
 from unetpp.data.files import sync
-from unetpp.data.tiff import check_memory, read_tiff, stack_error
+from unetpp.data.tiff import check_memory, only_series, read_tiff, stack_error
 from unetpp.errors import ImageError, OutputError, UnetppError
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
@@ -118,7 +118,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
                 import tifffile
 
                 with tifffile.TiffFile(path) as file:
-                    page = file.series[0].keyframe
+                    page = only_series(file, path).keyframe
                     return page.imagelength, page.imagewidth
             with open_picture(path) as picture:
                 width, height = picture.size

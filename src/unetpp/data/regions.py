@@ -16,7 +16,7 @@ import tifffile
 
 from unetpp.data.images import TIFF_SUFFIXES, check_file, read_image, to_pixel_type
 from unetpp.data.pyramids import spare
-from unetpp.data.tiff import MOST_CHANNELS, samples_shown
+from unetpp.data.tiff import MOST_CHANNELS, greys_shown, only_series, samples_shown, scale_of_greys
 from unetpp.errors import ImageError, InstallError, UnetppError
 
 # Axes that hold what a pixel is made of; all others but Y and X make planes.
@@ -35,14 +35,14 @@ class Regions:
         path: where it lies.
         pixels: an array that is read by slices: in memory, on disk, or of Zarr.
         axes: a letter for each of its axes, such as "ZCYX" or "YXS".
-        inverted: whether 0 is white.
+        greys: how many values a sample has, if it is not for its dtype to say, and whether 0 is white.
         samples: how many of the channels count; others are opacity.
     """
 
     path: Path
     pixels: Any
     axes: str
-    inverted: bool = False
+    greys: tuple[int, bool] = (256, False)
     samples: int | None = None
 
     @property
@@ -90,7 +90,7 @@ class Regions:
                     tuple(where.get(axis, slice(None) if axis in channels else 0) for axis in self.axes)
                 ]
             )
-            found = np.invert(found) if self.inverted else found
+            found = greys_shown(found, *self.greys)
         except UnetppError:
             raise
         # Decoders meet damaged files in many ways.
@@ -183,19 +183,19 @@ def is_zarr(path: Path) -> bool:
 
 
 def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:
-    series = file.series[0]
+    series = only_series(file, path)
     page = series.keyframe
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not indices:
         what = "a large image or a stack cannot have a palette"
         raise ImageError(what, where=path, mend="export it as RGB or grey")
     samples = samples_shown(page, path)
-    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not indices
+    greys = Regions.greys if indices else scale_of_greys(page, path)
     if page.is_memmappable and series.dataoffset is not None:
         dtype = series.dtype.newbyteorder(file.byteorder)
         pixels: Any = Mapped(path, series.dataoffset, series.shape, dtype)
     else:
         pixels = Decoded(series)
-    return Regions(path, pixels, distinct(series.axes), inverted, samples)
+    return Regions(path, pixels, distinct(series.axes), greys, samples)
 
 
 def distinct(axes: str) -> str:

@@ -32,7 +32,7 @@ def read_tiff(path: Path, as_shown: bool) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        series = file.series[0]
+        series = only_series(file, path)
         page = series.keyframe
         check_memory(int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize, path)
         sizes = {axis: side for axis, side in zip(series.axes, series.shape, strict=True) if side > 1}
@@ -52,9 +52,54 @@ def read_tiff(path: Path, as_shown: bool) -> np.ndarray:
     if pixels.shape[-1] > MOST_CHANNELS:
         what = f"the image has {pixels.shape[-1]} channels"
         raise ImageError(what, where=path, mend=f"keep at most {MOST_CHANNELS}")
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and as_shown:
-        pixels = np.invert(pixels)
+    if as_shown:
+        pixels = greys_shown(pixels, *scale_of_greys(page, path))
     return pixels[..., : samples_shown(page, path)]
+
+
+def only_series(file, path: Path):
+    """The image that a TIFF file holds, as tifffile's series, beside thumbnails and the like.
+
+    Raises:
+        ImageError: if it holds several of one size, or another file of its set holds its beginning.
+    """
+    # An OME-TIFF that is one of several files describes the images of all.
+    own = [series for series in file.series if series.keyframe.parent is file]
+    if not own:
+        what = f"the file is a part of what begins in {file.series[0].keyframe.parent.filename}"
+        raise ImageError(what, where=path, mend="give that file, or save each plane as an image of its own")
+    count = sum(series.shape == own[0].shape for series in own)
+    if count > 1:
+        what = f"the file holds {count} images"
+        raise ImageError(what, where=path, mend="save each as a file of its own")
+    return own[0]
+
+
+def scale_of_greys(page, path: Path) -> tuple[int, bool]:
+    """How many values a sample of a page has, and whether 0 is white.
+
+    Raises:
+        ImageError: for real numbers of which 0 is white.
+    """
+    import tifffile
+
+    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    if inverted and page.dtype.kind == "f":
+        raise ImageError("0 is white in it, of real numbers", where=path, mend="save it with 0 as black")
+    return 2**page.bitspersample, inverted
+
+
+def greys_shown(pixels: np.ndarray, values: int, inverted: bool) -> np.ndarray:
+    """Greys as they are seen: 0 is black, and what has fewer than 8 bits is spread over 8.
+
+    Example:
+        >>> greys_shown(np.array([0, 1, 15], np.uint8), 16, inverted=True).tolist()
+        [255, 238, 0]
+    """
+    if pixels.dtype == np.bool_:
+        return pixels ^ inverted
+    spread = pixels * pixels.dtype.type(max(1, 255 // (values - 1))) if values < 256 else pixels
+    return np.invert(spread) if inverted else spread
 
 
 def samples_shown(page, path: Path) -> int | None:
