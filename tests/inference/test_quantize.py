@@ -166,7 +166,7 @@ def test_int8_is_not_the_default_where_a_class_loses_by_it(bundle, data, monkeyp
     np.testing.assert_array_equal(
         open_predictor(bundle)[1](image), open_predictor(bundle, precision="auto")[1](image)
     )
-    # It is there on request, with all at full resolution in floating point: of 4 levels twice 4 in blocks, 3 that raise,
+    # It is there on request, with all at full resolution in floating point: of 4 levels twice 4 in blocks, 3 that raise
     # and 3 heads.
     assert floating(bundle / INT8) == 8 + 3 + 3
     found = open_predictor(bundle, precision="int8")[1].labels(image)

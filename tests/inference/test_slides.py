@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import ome_zarr_models.v05
 import pytest
 import tifffile
 
@@ -78,12 +79,37 @@ def test_labels_have_a_pyramid(slide, tmp_path, monkeypatch):
 
 def test_ome_zarr_says_what_its_labels_are(slide, tmp_path):
     predict_folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out.zarr", classes=CLASSES)
-    said = dict(zarr.open_group(tmp_path / "out.zarr", mode="r").attrs)
+    group = zarr.open_group(tmp_path / "out.zarr", mode="r")
+    ome_zarr_models.v05.Image.from_zarr(group)
+    said = dict(group.attrs)
     assert set(said) == {"ome"}
     assert said["ome"]["version"] == "0.5"
     assert said["ome"]["multiscales"][0]["name"] == "out.zarr"
     assert [axis["name"] for axis in said["ome"]["multiscales"][0]["axes"]] == ["y", "x"]
     assert [entry["class"] for entry in said["ome"]["image-label"]["properties"]] == list(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "axes", "written"),
+    [
+        ("in.ome.tif", "ZTYX", "tzyx"),
+        ("in.ome.tif", "TZYX", "tzyx"),
+        ("in.ome.tif", "ZQYX", "qzyx"),
+        ("in.tif", None, "qzyx"),
+    ],
+)
+def test_an_ome_zarr_is_one_to_its_specification(name, axes, written, tmp_path):
+    stack = RNG.integers(0, 256, (2, 3, 50, 70), np.uint8)
+    named = {"axes": axes} if axes else {}
+    tifffile.imwrite(tmp_path / name, stack, metadata=named, photometric="minisblack")
+    predict_folder(find_jobs([str(tmp_path / name)]), PREDICTOR, tmp_path / "out.zarr", classes=CLASSES)
+    image = ome_zarr_models.v05.Image.from_zarr(zarr.open_group(tmp_path / "out.zarr", mode="r"))
+    assert "".join(axis.name for axis in image.ome_attributes.multiscales[0].axes) == written
+    found = zarr.open_array(tmp_path / "out.zarr" / "0", mode="r")[:]
+    # Time comes first, z last.
+    ordered = stack.swapaxes(0, 1) if axes in ("ZTYX", "ZQYX") else stack
+    planes = ordered.reshape(-1, 50, 70, 1)
+    np.testing.assert_array_equal(found.reshape(-1, 50, 70), [PREDICTOR.labels(plane) for plane in planes])
 
 
 def test_every_level_of_an_ome_zarr_lies_where_the_labels_are(tmp_path):

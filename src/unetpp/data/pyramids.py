@@ -15,6 +15,8 @@ TILE = 512
 SMALLEST = 1024
 # Letters of axes that OME-TIFF has a meaning for.
 OME_AXES = "TZYXAPRHEQ"
+# What the axes of an OME-Zarr are; others have a type of our own.
+KINDS = {"t": "time", "z": "space", "y": "space", "x": "space"}
 
 
 def add_levels(store: Path, chunk: int = TILE) -> list:
@@ -37,6 +39,7 @@ def add_levels(store: Path, chunk: int = TILE) -> list:
             shape=(*planes, -(-height // 2), -(-width // 2)),
             chunks=(*(1 for _ in planes), chunk, chunk),
             dtype=last.dtype,
+            dimension_names=last.metadata.dimension_names,
             overwrite=True,
         )
         for plane in product(*(range(n) for n in planes)):
@@ -93,6 +96,15 @@ def spare(axes: str) -> Iterator[str]:
     return (letter for letter in "ZTQPRHEA" if letter not in axes)
 
 
+def zarr_axes(axes: str) -> list[str]:
+    """The names of axes in an OME-Zarr.
+
+    >>> zarr_axes("TIYX")
+    ['t', 'z', 'y', 'x']
+    """
+    return list(to_ome_axes(axes).lower())
+
+
 def write_ome_zarr_metadata(
     store: Path, name: str, levels: Sequence, axes: str, labels: Sequence[tuple[str, Sequence[int]]]
 ):
@@ -107,8 +119,7 @@ def write_ome_zarr_metadata(
     """
     import zarr
 
-    kinds = {"T": "time", "C": "channel"}
-    named = [{"name": axis.lower(), "type": kinds.get(axis, "space")} for axis in axes]
+    named = [{"name": name, "type": KINDS.get(name, "other")} for name in zarr_axes(axes)]
     # A level has every second pixel of the one before, also where that is of an odd size.
     scales = [[1.0] * (len(axes) - 2) + [2.0**k, 2.0**k] for k in range(len(levels))]
     datasets = [

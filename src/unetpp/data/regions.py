@@ -52,10 +52,9 @@ class Regions:
 
     @property
     def plane_axes(self) -> str:
-        """The axes that make planes, such as "TZ"; those of length 1 do not count."""
-        return "".join(
-            axis for axis, n in zip(self.axes, self.pixels.shape, strict=True) if axis not in "YXCS" and n > 1
-        )
+        """The axes that make planes, time first and z last, such as "TZ"; those of length 1 do not count."""
+        found = [a for a, n in zip(self.axes, self.pixels.shape, strict=True) if a not in "YXCS" and n > 1]
+        return "".join(sorted(found, key=lambda axis: {"T": 0, "Z": 2}.get(axis, 1)))
 
     @property
     def plane_shape(self) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from unetpp.analysis.legend import with_legend
 from unetpp.analysis.overlay import PALETTE, draw_overlay, shrink_labels
 from unetpp.data.files import exchange, former
 from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
-from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata
+from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata, zarr_axes
 from unetpp.data.regions import LARGE, Regions, import_zarr, is_zarr, open_regions
 from unetpp.errors import ImageError, InstallError, OutputError, UnetppError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
@@ -164,6 +164,7 @@ def open_store(slide: Slide, *, create: bool = False):
                 shape=slide.shape,
                 chunks=(*(1 for _ in slide.plane_shape), *(min(slide.core, side) for side in slide.size)),
                 dtype="uint8",
+                dimension_names=zarr_axes(slide.plane_axes + "YX"),
                 # An empty block must be told from one that is still to do.
                 config={"write_empty_chunks": True},
             )
