@@ -60,7 +60,13 @@ DIM = np.linspace(50, 225, 64, dtype=np.uint16).reshape(8, 8, 1)
     [
         (DIM, Normalization((0.2,), (0.25,), per_image=True, bits=8), "16-bit values is 225"),
         (DIM, Normalization((0.2,), (0.1,), bits=8), "16-bit values is 225"),
+        (DIM * np.uint16(70), Normalization((0.2,), (0.1,), bits=8), "16-bit values is 15750"),
         (DIM.astype(np.float32), Normalization((0.2,), (0.1,)), "50 to 225, are not of the model's kind"),
+        (
+            DIM.astype(np.uint8),
+            Normalization((0.03,), (0.01,), bits=16),
+            "0.196 to 0.882, are not of the model's kind",
+        ),
         (DIM.astype(np.int32), Normalization((0.2,), (0.1,)), "50 to 225"),
     ],
 )

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetpp.analysis.separate import separate
+from unetpp.analysis.uncertainty import entropy, uncertainty
 from unetpp.data.normalization import Normalization
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 from unetpp.inference.seams import close_seams, label_seams
@@ -52,6 +53,26 @@ def test_a_seam_takes_apart_what_has_no_neck():
     numbers, _ = separate(parted.labels(image), split=[1], probabilities=parted(image))
     assert numbers.max() == 2
     assert numbers[16, 10] != numbers[16, 54]
+
+
+def test_how_sure_it_is_may_be_asked_without_another_answer():
+    rng = np.random.default_rng(0)
+
+    def views(count):
+        """An engine that says something else of each view."""
+        return lambda images: rng_of(images).dirichlet(np.ones(count), images.shape[:3]).astype(np.float32)
+
+    def rng_of(images):
+        return np.random.default_rng(int(1000 * images[0, 0, 0, 0]))
+
+    image = rng.integers(0, 256, (32, 32, 1), np.uint8)
+    as_it_is = Normalization((0.0,), (1.0,))
+    knowing = Predictor(views(4), as_it_is, symmetries=8, seams=True)
+    for predictor in (knowing, Ensemble((Predictor(views(3), as_it_is, symmetries=8), knowing))):
+        found, (spread, disagreement) = uncertainty(predictor.members(image), predictor.closed)
+        np.testing.assert_allclose(found, predictor(image), atol=1e-6)
+        np.testing.assert_allclose(spread, entropy(predictor(image)), atol=1e-5)
+        assert disagreement.max() > 0.1
 
 
 @given(seed=st.integers(0, 10**6), classes=st.integers(2, 5), scale=st.floats(0.1, 10))

@@ -1,6 +1,6 @@
 """How sure a prediction is, pixel by pixel."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -31,24 +31,28 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
     return np.clip(total / np.float32(np.log(p.shape[-1])), 0, 1)
 
 
-def uncertainty(members: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def uncertainty(
+    members: Iterable[np.ndarray], closed: Callable[[np.ndarray], np.ndarray] = lambda outputs: outputs
+) -> tuple[np.ndarray, np.ndarray]:
     """What several predictions of the same image say together, and how sure they are.
 
     The entropy of the mean is all uncertainty; disagreement is the part of it that the members do not share
     (the mutual information of class and member): H(mean p) - mean H(p). One member never disagrees.
 
     Args:
-        members: class probabilities (H, W, C) each.
+        members: class probabilities (H, W, C) each, or outputs that are to be averaged first.
+        closed: makes class probabilities of outputs, as `Predictor.closed` does.
 
     Returns:
-        the mean (H, W, C) float32, and (2, H, W) float32: entropy, disagreement.
+        what the mean says (H, W, C) float32, and (2, H, W) float32: entropy, disagreement.
 
     Source: Smith and Gal, "Understanding Measures of Uncertainty for Adversarial Example Detection", 2018.
     """
-    pairs = ((p, entropy(p)) for p in members)
+    pairs = ((p, entropy(closed(p))) for p in members)
     mean, own = next(pairs)
     for count, (p, of_p) in enumerate(pairs, start=2):
         mean = mean + (p - mean) / np.float32(count)
         own = own + (of_p - own) / np.float32(count)
-    spread = entropy(mean)
-    return mean, np.stack([spread, np.maximum(spread - own, 0)])
+    found = closed(mean)
+    spread = entropy(found)
+    return found, np.stack([spread, np.maximum(spread - own, 0)])

@@ -184,9 +184,10 @@ def predict_file(
     """
     try:
         image = read_image(job.image)
-        found, unsure = (
-            uncertainty(predictor.members(image)) if "uncertainty" in outputs else (predictor(image), None)
-        )
+        if "uncertainty" in outputs:
+            found, unsure = uncertainty(predictor.members(image), predictor.closed)
+        else:
+            found, unsure = predictor(image), None
     except MemoryError:
         what = "the image does not fit into memory"
         raise ImageError(what, where=job.image, mend="save it as a tiled TIFF") from None

@@ -22,8 +22,8 @@ from unetpp.inference.tiles import round_up, tiles
 # A tile's side, and how wide a network's first level may be for it to take about 1.5 GB at most.
 TILES = {1024: 16, 768: 32, 512: sys.maxsize}
 ENGINES = ("auto", "openvino", "keras")
-# What a camera of 12 bits does not reach, and how many deviations from the mean no image's own mean lies.
-TWELVE, FAR = 2**12, 20
+# What a camera of 14 bits does not reach, and how many deviations from the mean no image's own mean lies.
+FOURTEEN, FAR = 2**14, 20
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,19 @@ class Predictor:
         Raises:
             ImageError: if the axes, channels or numbers do not fit the model.
         """
-        return self._closed(self.outputs(image))
+        return self.closed(self.outputs(image))
 
     def outputs(self, image: np.ndarray) -> np.ndarray:
         """What the network gives at the image's own size: as `__call__`, with a plane more if it knows seams."""
         return resize_image(mean(self._views(image)), image.shape[:2])
 
     def members(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        """The probabilities that `__call__` averages, one by one: (H, W, classes) float32 each."""
-        return (self._closed(resize_image(view, image.shape[:2])) for view in self._views(image))
+        """What `outputs` averages, one by one."""
+        return (resize_image(view, image.shape[:2]) for view in self._views(image))
+
+    def closed(self, outputs: np.ndarray) -> np.ndarray:
+        """Of a mean of outputs the class probabilities: (H, W, classes) float32."""
+        return close_seams(outputs) if self.seams else outputs
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """The class of each pixel: (H, W, C) -> (H, W) uint8."""
@@ -127,9 +131,6 @@ class Predictor:
         assert total is not None
         return crop_middle(total, size)
 
-    def _closed(self, outputs: np.ndarray) -> np.ndarray:
-        return close_seams(outputs) if self.seams else outputs
-
     def _views(self, image: np.ndarray) -> Iterator[np.ndarray]:
         """Probabilities at working size, by each symmetry in turn."""
         pixels = self.prepare(image)
@@ -145,13 +146,23 @@ class Ensemble:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Class probabilities at the image's own size: (H, W, C) -> (H, W, classes) float32."""
-        if not any(predictor.seams for predictor in self.predictors):
-            return mean(predictor(image) for predictor in self.predictors)
-        return close_seams(mean(with_seam(p.outputs(image), known=p.seams) for p in self.predictors))
+        return self.closed(mean(self._with_seam(p, p.outputs(image)) for p in self.predictors))
 
     def members(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        """The probabilities of each member in turn: (H, W, classes) float32."""
-        return (member for predictor in self.predictors for member in predictor.members(image))
+        """What is averaged, one by one: `Predictor.members` of each, with a plane of seams if any knows them."""
+        return (self._with_seam(p, member) for p in self.predictors for member in p.members(image))
+
+    def closed(self, outputs: np.ndarray) -> np.ndarray:
+        """As `Predictor.closed`."""
+        return close_seams(outputs) if self.seams else outputs
+
+    @property
+    def seams(self) -> bool:
+        """Whether any of them knows seams."""
+        return any(predictor.seams for predictor in self.predictors)
+
+    def _with_seam(self, predictor: Predictor, outputs: np.ndarray) -> np.ndarray:
+        return with_seam(outputs, known=predictor.seams) if self.seams else outputs
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """The class of each pixel: (H, W, C) -> (H, W) uint8."""
@@ -260,8 +271,8 @@ def open_predictors(paths: Sequence[Path], **options) -> tuple[Bundle, Predictor
 def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalization) -> None:
     """Raise `ImageError` for numbers of another kind than a model has learnt from, of which it would make nothing.
 
-    Such are NaN, 16 bits of which a camera has filled 12 where the model knows 8, and real numbers that begin and end
-    elsewhere than the model's.
+    Such are NaN, 16 bits of which a camera has filled 12 or 14 where the model knows 8, and numbers that are far from the
+    model's and not of its type.
 
     Args:
         image: (..., C), as it was read.
@@ -274,15 +285,18 @@ def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalizat
     values = pixels.reshape(-1, pixels.shape[-1])
     # What is normalised by itself loses nothing by that, unless its deviation is taken for noise.
     lost = not normalization.per_image or (values.std(0) < FLOOR * std).any()
-    if image.dtype == np.uint16 and normalization.bits == 8 and image.max() < TWELVE and lost:
+    if image.dtype == np.uint16 and normalization.bits == 8 and image.max() < FOURTEEN and lost:
         raise ImageError(
             f"the highest of its 16-bit values is {image.max()}, and the model has learnt from 8 bits",
             mend="scale its values to 16 bits, or save it with 8",
         )
     away = np.abs(values.mean(0) - mean) / std
-    if image.dtype not in (np.uint8, np.uint16) and not normalization.per_image and away.max() > FAR:
+    # A dark or a bright image of the model's own type is one.
+    own = image.dtype == {8: np.uint8, 16: np.uint16}.get(normalization.bits)
+    if not normalization.per_image and not own and away.max() > FAR:
+        least, most = values.min(), values.max()
         raise ImageError(
-            f"its values, {image.min():g} to {image.max():g}, are not of the model's kind, about {mean.mean():.2g}",
+            f"its values, {least:.3g} to {most:.3g}, are not of the model's kind, about {mean.mean():.2g}",
             mend="save it with 8 or 16 bits, or as the model's training images are",
         )
 
