@@ -1,5 +1,6 @@
 """Stacks and slides: block by block is as in one go, and an interruption costs nothing."""
 
+import pickle
 import shutil
 
 import numpy as np
@@ -269,12 +270,29 @@ def test_a_slide_that_is_damaged_midway_is_named_and_the_rest_is_written(slide, 
     assert [path.name for path in (tmp_path / "out" / "labels").glob("*.tif")] == ["in.ome.tif"]
 
 
+def test_a_stack_that_does_not_fit_the_model_is_named_at_once_and_leaves_nothing(tmp_path):
+    stack = RNG.integers(0, 256, (5, 2, 50, 70), np.uint8)
+    options = {"metadata": {"axes": "ZCYX"}, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "in.ome.tif", stack, **options)
+    [error] = predict_folder(
+        find_jobs([str(tmp_path / "in.ome.tif")]), PREDICTOR, tmp_path / "out", classes=CLASSES
+    )
+    assert "2 channels" in str(error)
+    assert error.where == tmp_path / "in.ome.tif"
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_block_s_work_is_told_in_a_few_bytes(slide, tmp_path):
+    planned = plan_slide(slide, tmp_path / "s", PREDICTOR, "")
+    assert len(pickle.dumps(planned)) < 2000
+
+
 def test_all_blocks_are_normalised_alike(tmp_path):
     shaded = np.linspace(0, 65535, 310 * 230).reshape(230, 310).astype(np.uint16)
     tifffile.imwrite(tmp_path / "in.tif", shaded, tile=(64, 64))
     predictor = Predictor(smooth, Normalization((0.5,), (0.25,), per_image=True), tile=128)
     slide = plan_slide(tmp_path / "in.tif", tmp_path / "s", predictor, "")
-    fixed = predictor.for_regions(slide.size, slide.sample).normalization
+    fixed = slides.fitted(predictor, slide).normalization
     assert not fixed.per_image
     whole = as_float(shaded)
     assert fixed.mean[0] == pytest.approx(whole.mean(), abs=0.01)

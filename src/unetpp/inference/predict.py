@@ -271,8 +271,8 @@ def open_predictors(paths: Sequence[Path], **options) -> tuple[Bundle, Predictor
 def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalization) -> None:
     """Raise `ImageError` for numbers of another kind than a model has learnt from, of which it would make nothing.
 
-    Such are NaN, 16 bits of which a camera has filled 12 or 14 where the model knows 8, and numbers that are far from the
-    model's and not of its type.
+    Such are NaN, 16 bits of which a camera has filled 12 or 14 where the model knows 8, and numbers of another type
+    than the model's and far from them.
 
     Args:
         image: (..., C), as it was read.
@@ -292,7 +292,7 @@ def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalizat
         )
     away = np.abs(values.mean(0) - mean) / std
     # A dark or a bright image of the model's own type is one.
-    own = image.dtype == {8: np.uint8, 16: np.uint16}.get(normalization.bits)
+    own = (image.dtype.kind, 8 * image.dtype.itemsize) == ("u", normalization.bits)
     if not normalization.per_image and not own and away.max() > FAR:
         least, most = values.min(), values.max()
         raise ImageError(

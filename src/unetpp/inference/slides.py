@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,6 @@ class Slide:
         plane_shape: how many there are along each.
         core: pixels of a block's side in the image, and of the store's chunks.
         halo: pixels around a block that the network sees.
-        sample: (n, C) pixels from all over the image, for its normalisation.
         identity: of model, image and settings; labels of another identity are not gone on with.
     """
 
@@ -55,7 +55,6 @@ class Slide:
     plane_shape: tuple[int, ...]
     core: int
     halo: int
-    sample: np.ndarray
     identity: str
 
     @property
@@ -122,8 +121,7 @@ def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identi
             core,
             halo,
         ]
-        sample = sample_pixels(regions)
-        return Slide(
+        slide = Slide(
             image,
             store,
             regions.size,
@@ -131,9 +129,29 @@ def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identi
             regions.plane_shape,
             core,
             halo,
-            sample,
             json.dumps(settings),
         )
+    fitted(predictor, slide)
+    return slide
+
+
+def fitted(predictor: Predictor | Ensemble, slide: Slide) -> Predictor | Ensemble:
+    """What predicts regions of a slide.
+
+    Raises:
+        ImageError: if its channels or numbers do not fit the model, or it cannot be read.
+    """
+    try:
+        return predictor.for_regions(slide.size, sample(slide.image, slide.identity))
+    except ImageError as error:
+        raise ImageError(error.what, where=slide.image, mend=error.mend) from error
+
+
+@lru_cache(maxsize=64)
+def sample(image: Path, identity: str) -> np.ndarray:
+    """`sample_pixels` of an image: drawn once by each process, for it is larger than all else that a block needs."""
+    with open_regions(image) as regions:
+        return sample_pixels(regions)
 
 
 def sample_pixels(regions: Regions) -> np.ndarray:
@@ -183,10 +201,7 @@ def predict_block(
     """
     with open_regions(slide.image) as regions:
         region = regions.read(plane, *block.region)
-    try:
-        found = predictor.for_regions(slide.size, slide.sample)(region)
-    except ImageError as error:
-        raise ImageError(error.what, where=slide.image, mend=error.mend) from error
+    found = fitted(predictor, slide)(region)
     try:
         open_store(slide)[(*plane, *block.core)] = to_labels(found[block.inner])
     except OSError as error:
@@ -204,7 +219,7 @@ def memory(slide: Slide, predictor: Predictor | Ensemble, filters: Sequence[int]
     # The interpreter and its libraries; the first row of the network's nodes and their concatenation, in
     # bfloat16; regions that are read and written beside.
     network = 2 * predictor.tile**2 * 5 * len(filters) * filters[0]
-    regions = 3 * 8 * (slide.core + 2 * slide.halo) ** 2 * slide.sample.shape[-1]
+    regions = 3 * 8 * (slide.core + 2 * slide.halo) ** 2 * sample(slide.image, slide.identity).shape[-1]
     return 450_000_000 + network + regions
 
 
