@@ -159,6 +159,56 @@ def test_of_few_images_or_groups_there_is_no_interval():
     assert summarize(many, CLASSES, groups=[0, 0, 1, 2, 3])["intervals"]["mean_iou"] == [None, None]
 
 
+def with_rod(have, *, found=12, stray=0):
+    """Twelve images with a cell, of which the first have a rod, too, and the next one predicted where there is none.
+
+    Of the rods some are found; they and cells lack a column in every other image.
+    """
+    for k in range(12):
+        truth = np.zeros((20, 20), int)
+        truth[2:8, 2:8] = 1
+        truth[12:18, 2:12] = 2 * (k < have)
+        prediction = np.where(np.arange(20) > 6 + k % 2, 0, truth)
+        prediction[12:18] *= k < found
+        prediction[12:18, 2:5] += 2 * (have <= k < have + stray)
+        yield examine(str(k), truth, np.eye(3)[prediction])
+
+
+def ends_of(intervals, name):
+    """All ends of a class's intervals."""
+    rows = [row[name] for row in intervals.values() if isinstance(row, dict) and name in row]
+    pairs = [pair for row in rows for pair in (row.values() if isinstance(row, dict) else [row])]
+    return [end for pair in pairs for end in pair]
+
+
+def test_a_class_that_few_images_show_has_no_interval_among_however_many_without_it():
+    few, enough = (list(with_rod(have)) for have in (FEWEST - 1, FEWEST))
+    assert {None} == set(ends_of(summarize(few, CLASSES)["intervals"], "rod"))
+    for records, name in ((few, "cell"), (enough, "rod")):
+        assert None not in ends_of(summarize(records, CLASSES)["intervals"], name)
+    # Nor if it is in many images of few groups.
+    slides = [0, 0, 1, 2, 3, *range(4, 11)]
+    grouped = summarize(enough, CLASSES, groups=slides)["intervals"]
+    assert {None} == set(ends_of(grouped, "rod"))
+    assert None not in ends_of(grouped, "cell")
+
+
+def test_a_figure_that_few_images_have_has_no_interval():
+    """A class that is true in five images and found in four has precision and distances in four."""
+    intervals = summarize(list(with_rod(FEWEST, found=FEWEST - 1)), CLASSES)["intervals"]
+    assert None not in intervals["recall"]["rod"]
+    assert intervals["precision"]["rod"] == [None, None]
+    assert intervals["hausdorff95"]["rod"] == [None, None]
+
+
+def test_a_comparison_has_no_interval_of_a_class_that_few_images_show_on_either_side():
+    few, enough = (list(with_rod(FEWEST - 1, stray=stray)) for stray in (0, 1))
+    for pair in ((few, enough), (enough, few)):
+        intervals = {name: row["interval"] for name, row in compare(*pair, CLASSES).items()}
+        assert {None} == set(ends_of(intervals, "rod"))
+    assert None not in compare(enough, enough, CLASSES)["iou"]["interval"]["rod"]
+
+
 def test_images_that_are_alike_are_drawn_together():
     records = examined(8)
     once = summarize(records, CLASSES)["intervals"]["iou"]
@@ -198,7 +248,7 @@ def test_an_interval_is_as_wide_as_theory_says():
     rng = np.random.default_rng(0)
     values = rng.normal(size=200)
     draws = rng.multinomial(200, np.full(200, 1 / 200), 4000) @ values / 200
-    low, high = interval(draws)
+    low, high = interval(draws, np.array(200))
     assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(200), rel=0.08)
 
 

@@ -14,6 +14,7 @@ RESAMPLES = 2000
 # An interval's ends, in percent.
 INTERVAL = (2.5, 97.5)
 # Of fewer images, or groups of them, resampling says too little: the intervals of four would hold the truth in 8 of 10.
+# So it does of a class that is in fewer, however many there are without it.
 FEWEST = 5
 PER_IMAGE = ("iou", "dice", "precision", "recall", "boundary_f1", "hausdorff95")
 
@@ -86,32 +87,52 @@ def harmonic(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(both, np.nan, np.nan_to_num(ratio(2 * one * other, one + other)))
 
 
-def resampled(all_counts: Counts, seed: int = 0, groups: Sequence[int] | None = None) -> Counts:
-    """Pool images, or whole groups of them, drawn with replacement, again and again: a first axis of RESAMPLES.
+def by_group(all_counts: Counts, groups: Sequence[int] | None = None) -> Counts:
+    """Counts of whole groups of images, a group a row; without groups each image is one."""
+    if groups is None:
+        return all_counts
+    group = np.unique(groups, return_inverse=True)[1]
+    members = np.arange(group.max() + 1)[:, None] == group
+    return {name: np.tensordot(members.astype(np.float64), values, 1) for name, values in all_counts.items()}
+
+
+def resampled(rows: Counts, seed: int = 0) -> Counts:
+    """Pool rows drawn with replacement, again and again: a first axis of RESAMPLES.
 
     Source: the percentile bootstrap, Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
     """
-    group = (
-        np.arange(len(all_counts["confusion"]))
-        if groups is None
-        else np.unique(groups, return_inverse=True)[1]
-    )
-    size = group.max() + 1
-    draws = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES)[:, group]
-    # Of too few, nothing is known.
-    weights = draws.astype(np.float64) if size >= FEWEST else np.full(draws.shape, np.nan)
-    return {name: np.tensordot(weights, values, 1) for name, values in all_counts.items()}
+    size = len(rows["confusion"])
+    draws = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES)
+    return {name: np.tensordot(draws.astype(np.float64), values, 1) for name, values in rows.items()}
 
 
 def occurring(pooled: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which classes are true or predicted anywhere: (C,) bool."""
-    return pooled["confusion"].sum(0) + pooled["confusion"].sum(1) > 0
+    """Which classes are true or predicted anywhere: (..., C) bool."""
+    return pooled["confusion"].sum(-1) + pooled["confusion"].sum(-2) > 0
 
 
-def interval(values: np.ndarray) -> np.ndarray:
-    """The 95 % interval of resampled figures: (RESAMPLES, ...) -> (2, ...); NaN where one is never defined."""
-    undefined = np.isnan(values).all(0)
-    return np.where(undefined, np.nan, np.nanpercentile(np.where(undefined, 0, values), INTERVAL, axis=0))
+def showing(rows: Counts) -> dict[str, np.ndarray]:
+    """How many rows tell something of each figure, of its shape: those that have it, and its class if it is of one."""
+    occurs, found = occurring(rows).T, {}
+    for name, value in figures(rows).items():
+        # A class a row, after thresholds; of objects and boundaries without the background.
+        known = ~np.isnan(value).T
+        found[name] = (known & occurs[-known.shape[-2] :] if known.ndim > 1 else known).sum(-1).T
+    return found
+
+
+def interval(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """The 95 % interval of resampled figures.
+
+    Args:
+        values: (RESAMPLES, ...).
+        shown: (...) in how many of the images or groups that were drawn from; of fewer than `FEWEST` there is none.
+
+    Returns:
+        (2, ...), NaN where there is none.
+    """
+    unknown = (shown < FEWEST) | np.isnan(values).all(0)
+    return np.where(unknown, np.nan, np.nanpercentile(np.where(unknown, 0, values), INTERVAL, axis=0))
 
 
 def summarize(
@@ -133,7 +154,8 @@ def summarize(
         what `scores` returns of all pixels together, and, ready for JSON:
 
         - "figures": {name: value}, of `figures` by class name, and by threshold for objects.
-        - "intervals": the same with [low, high], 95 % by bootstrap; of fewer than `FEWEST` images or groups, of None.
+        - "intervals": the same with [low, high], 95 % by bootstrap; of None where fewer than `FEWEST` images or groups
+          show it: those of a class are the ones where it is true or predicted, and the figure is not 0/0.
         - "objects": {class: {"true", "predicted"}} how many there are.
         - "reliability": counts, of `reliability`.
         - "per_image": [{"name", "mean_iou", "entropy", "objects": {class: [true, predicted]}} and {class: value} for
@@ -147,8 +169,10 @@ def summarize(
     every = counts(records)
     pooled = {name: values.sum(0) for name, values in every.items()}
     found = {name: np.asarray(value) for name, value in figures(pooled).items()}
-    drawn = figures(resampled(every, seed, groups), occurring(pooled))
-    spread = {name: interval(value) for name, value in drawn.items()}
+    rows = by_group(every, groups)
+    shown = showing(rows)
+    drawn = figures(resampled(rows, seed), occurring(pooled))
+    spread = {name: interval(value, shown[name]) for name, value in drawn.items()}
     totals = pooled["objects"].astype(int).tolist()
     return {
         **scores(pooled["confusion"], classes, len(records)),
@@ -224,7 +248,8 @@ def compare(
         groups: as `summarize` takes them.
 
     Returns:
-        {name: {"difference", "interval"}} of the figures, by class; second minus first.
+        {name: {"difference", "interval"}} of the figures, by class; second minus first. Intervals are of None where on
+        either side fewer than `FEWEST` images or groups show it, as for `summarize`.
 
     Raises:
         SettingError: if the images differ.
@@ -235,12 +260,15 @@ def compare(
     pooled = [{name: values.sum(0) for name, values in side.items()} for side in sides]
     counted = np.logical_and(*map(occurring, pooled))
     one, other = (figures(side, counted) for side in pooled)
-    many, more = (figures(resampled(side, seed, groups), counted) for side in sides)
+    rows = [by_group(side, groups) for side in sides]
+    many, more = (figures(resampled(side, seed), counted) for side in rows)
+    shown, also = map(showing, rows)
+    spread = {name: interval(more[name] - many[name], np.minimum(shown[name], also[name])) for name in many}
     return {
         name: {
             "difference": by_class(np.asarray(other[name] - one[name]), classes, plain),
             "interval": by_class(
-                np.moveaxis(interval(more[name] - many[name]), 0, -1),
+                np.moveaxis(spread[name], 0, -1),
                 classes,
                 lambda pair: [plain(end) for end in pair],
                 depth=1,
