@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from rich.console import Console
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from unetpp.analysis.boundary import boundaries
 from unetpp.analysis.calibration import BINS, expected_calibration_error, reliability
@@ -243,13 +243,21 @@ def test_a_class_that_few_images_show_does_not_widen_the_mean_s_interval():
     assert gain["mean_iou"]["interval"][0] > 0
 
 
-def test_an_interval_is_as_wide_as_theory_says():
-    # Of the mean of n values of standard deviation s: 2 x 1.96 s / sqrt(n).
+@pytest.mark.parametrize("n", [5, 8, 200])
+def test_of_a_mean_an_interval_is_student_s(n):
+    values = np.random.default_rng(n).normal(3, 2, n)
+    # Where many draws lie: normally around the mean.
+    draws = stats.norm(values.mean(), values.std() / math.sqrt(n)).ppf((np.arange(40_000) + 0.5) / 40_000)
+    expected = stats.t(n - 1, values.mean(), values.std(ddof=1) / math.sqrt(n)).interval(0.95)
+    assert interval(draws, np.array(n)) == pytest.approx(expected, abs=0.01)
+
+
+def test_an_interval_of_few_images_holds_the_truth_in_nineteen_of_twenty():
+    # A thousand times eight values: percentiles at 2.5 and 97.5 would hold it in 89 of 100.
     rng = np.random.default_rng(0)
-    values = rng.normal(size=200)
-    draws = rng.multinomial(200, np.full(200, 1 / 200), 4000) @ values / 200
-    low, high = interval(draws, np.array(200))
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(200), rel=0.08)
+    draws = rng.multinomial(8, np.full(8, 1 / 8), 2000) @ rng.normal(size=(8, 1000)) / 8
+    low, high = interval(draws, np.full(1000, 8))
+    assert ((low < 0) & (high > 0)).mean() == pytest.approx(0.95, abs=0.015)
 
 
 def test_a_comparison_is_paired():

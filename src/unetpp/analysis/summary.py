@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
 from unetpp.analysis.calibration import expected_calibration_error
 from unetpp.analysis.matching import THRESHOLDS, counts_at
@@ -11,8 +12,8 @@ from unetpp.analysis.scores import dice, iou, mean, pixel_figures, plain, precis
 from unetpp.errors import SettingError
 
 RESAMPLES = 2000
-# An interval's ends, in percent.
-INTERVAL = (2.5, 97.5)
+# What an interval leaves out at either end.
+TAIL = 0.025
 # Of fewer images, or groups of them, resampling says too little: the intervals of four would hold the truth in 8 of 10.
 # So it does of a class that is in fewer, however many there are without it.
 FEWEST = 5
@@ -99,7 +100,7 @@ def by_group(all_counts: Counts, groups: Sequence[int] | None = None) -> Counts:
 def resampled(rows: Counts, seed: int = 0) -> Counts:
     """Pool rows drawn with replacement, again and again: a first axis of RESAMPLES.
 
-    Source: the percentile bootstrap, Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+    Source: the bootstrap, Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
     """
     size = len(rows["confusion"])
     draws = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES)
@@ -122,17 +123,27 @@ def showing(rows: Counts) -> dict[str, np.ndarray]:
 
 
 def interval(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """The 95 % interval of resampled figures.
+    """The 95 % interval of resampled figures: percentiles, further out the fewer images there are.
+
+    Those at 2.5 % and 97.5 % are as near to the mean of n values as if its standard error, sqrt((n - 1) / n) of what it
+    should be, were known; so they are taken where Student's t with n - 1 degrees of freedom puts the ends.
 
     Args:
         values: (RESAMPLES, ...).
-        shown: (...) in how many of the images or groups that were drawn from; of fewer than `FEWEST` there is none.
+        shown: (...) n, how many of the images or groups that were drawn from tell something of the figure; of fewer
+            than `FEWEST` there is no interval.
 
     Returns:
         (2, ...), NaN where there is none.
+
+    Source: expanded percentiles, Hesterberg, "What Teachers Should Know About the Bootstrap", 2015.
     """
-    unknown = (shown < FEWEST) | np.isnan(values).all(0)
-    return np.where(unknown, np.nan, np.nanpercentile(np.where(unknown, 0, values), INTERVAL, axis=0))
+    known = np.where(np.isnan(values).all(0), 0, shown)
+    ends = np.full((2, *known.shape), np.nan)
+    for n in np.unique(known[known >= FEWEST]):
+        low = ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, TAIL))
+        ends[:, known == n] = np.nanquantile(values[:, known == n], (low, 1 - low), axis=0)
+    return ends
 
 
 def summarize(

@@ -84,7 +84,7 @@ def closing(scores: dict) -> str:
 
 def differences(found: dict, model: Path, against: Path) -> Table:
     """`compare` as a table: what one model gains over another."""
-    result = plain_table("without a difference, an interval leaves out 0 in one of 20 rows")
+    result = plain_table("without a difference, an interval leaves out 0 in 5 to 10 of 100 rows")
     result.add_column(f"{model} over {against}")
     right(result, "difference")
     result.add_column("95 %")
