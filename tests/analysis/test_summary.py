@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from unetpp.analysis.scores import confusion, scores
 from unetpp.analysis.separate import separate
 from unetpp.analysis.summary import FEWEST, compare, interval, summarize
 from unetpp.app import show
+from unetpp.app.terminal import print_table
 from unetpp.errors import SettingError
 
 CLASSES = ("background", "cell", "rod")
@@ -293,7 +295,7 @@ def test_no_images_cannot_be_summarized():
 def shown(*tables, width=80) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
     for table in tables:
-        console.print(table)
+        console.print(table, crop=False)
     return console.export_text()
 
 
@@ -316,3 +318,36 @@ def test_tables_take_class_names_literally():
     found = summarize([examine("it", np.zeros((1, 1), int), np.ones((1, 1, 2)) / 2)], ("[red]cell", "[b]"))
     assert "[red]cell" in shown(show.table(found), width=120)
     assert "[b]" in shown(show.objects(found), width=120)
+
+
+def long_names():
+    """Scores of 12,345 objects of classes with long names."""
+    classes = ("background", "white_blood_cell_of_a_long_name", "Staphylococcus aureus (cluster)")
+    records = examined(6, 0)
+    found = summarize(records, classes)
+    found["objects"] = {name: {"true": 12345, "predicted": 12345} for name in classes[1:]}
+    return found, compare(records, records, classes)
+
+
+def test_tables_of_long_names_keep_their_figures_whole():
+    found, differences = long_names()
+    text = shown(show.table(found), show.objects(found), width=80)
+    assert "…" not in text
+    for part in ("1.000–1.000", "precision", "recall"):
+        assert part in text
+    assert text.count("12,345") == 4
+    text = shown(show.differences(differences, Path("a" * 50), Path("b" * 50)), width=80)
+    assert "…" not in text
+    assert text.count("+0.000 to +0.000") == 6
+    many = {f"class {k}": row for k, row in enumerate(list(found["classes"].values()) * 4)}
+    text = shown(show.comparison({"before": {**found, "classes": many}}), width=80)
+    assert "…" not in text
+    assert text.count("1.000") == 13
+
+
+def test_tables_in_a_file_are_as_wide_as_their_names_are_long(capsys):
+    found, _ = long_names()
+    print_table(show.objects(found))
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "Staphylococcus" in line]
+    assert "Staphylococcus aureus (cluster)" in line
+    assert len(line) > 80

@@ -14,7 +14,7 @@ from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.rules import Rules
 from unetpp.app.backends import open_models
 from unetpp.app.progress import counting, duration
-from unetpp.app.terminal import console, errors
+from unetpp.app.terminal import console, errors, print_table
 from unetpp.errors import OutputError, SettingError
 
 # How to report on a run whose held-out images are not known, or shall not be taken.
@@ -61,10 +61,11 @@ def run_evaluation(
     if output:
         with atomic_path(output) as path:
             path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    for table in (show.table(result), show.objects(result), show.closing(result)):
-        console.print(table, highlight=False)
+    for table in (show.table(result), show.objects(result)):
+        print_table(table)
+    console.print(show.closing(result), highlight=False, soft_wrap=True)
     if against:
-        console.print(show.differences(result["against"], model, against))
+        print_table(show.differences(result["against"], model, against))
 
 
 def check_comparable(model: Path, against: Path) -> None:
