@@ -226,10 +226,16 @@ def learnt(model: Path, samples) -> str:
 
 
 def groups_of(samples, group_by: str) -> list[int] | None:
-    """A number for each sample, alike for those that are drawn together; None if each is drawn by itself."""
-    from unetpp.data.groups import find_groups
+    """A number for each sample, alike for those that are drawn together; None if each is drawn by itself.
 
-    return find_groups(samples, group_by) if group_by else None
+    By their names alone: near-duplicates, such as one empty field of each slide, would make one group of all slides.
+    """
+    from unetpp.data.groups import group_keys
+
+    if not group_by:
+        return None
+    numbers: dict = {}
+    return [numbers.setdefault(key, len(numbers)) for key in group_keys(samples, group_by)]
 
 
 def held_out(run: Path):
