@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from unetpp.app import show
 from unetpp.app.evaluating import groups_of
-from unetpp.bundle import DESCRIPTION
+from unetpp.bundle import DESCRIPTION, GRAPH
 from unetpp.data.dataset import find_samples
 from unetpp.data.images import write_png
 from unetpp.errors import InstallError
@@ -156,6 +156,15 @@ def test_models_of_other_classes_are_refused_before_any_work(trained, data, tmp_
     (other / DESCRIPTION).write_text(json.dumps(description))
     refuses(capsys, "evaluate", trained, data, "--against", other, saying=["cells", "same classes"])
     assert "evaluating" not in capsys.readouterr().err
+
+
+def test_a_model_to_compare_with_that_cannot_be_opened_is_refused_before_any_work(
+    trained, data, tmp_path, monkeypatch, capsys
+):
+    broken = shutil.copytree(trained / "model", tmp_path / "broken")
+    (broken / GRAPH).write_text("<net/>")
+    monkeypatch.setattr("unetpp.inference.evaluate.predictions", None)
+    refuses(capsys, "evaluate", trained, data, "--against", broken, saying=str(broken / GRAPH))
 
 
 def test_names_are_printed_as_they_are(trained, data, tmp_path, capsys):
