@@ -9,10 +9,11 @@ import shutil
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from scipy import ndimage
 
 from unetpp.analysis.calibration import BINS
-from unetpp.analysis.charts import calibration_curves, size_distribution
+from unetpp.analysis.charts import calibration_curves, lines, size_distribution
 from unetpp.analysis.pictures import MISTAKES, draw_pictures, mistakes
 from unetpp.analysis.records import examine
 from unetpp.analysis.report import AT, MOST, Report, chosen, sentences, to_html, write_report
@@ -47,6 +48,36 @@ def made(count=7, history=HISTORY):
     digest = "c5a1f08b2d" * 6 + "41e7"
     facts = [("command", f"unetpp report <RUN> {options}"), ("SHA-256 of all images and masks", digest)]
     return Report("cells & rods", CLASSES, tuple(records), tuple(pictures), history, facts)
+
+
+def spy(method, seen):
+    """A method that also lists whose it was."""
+
+    def called(self, *args, **options):
+        seen.append(self)
+        return method(self, *args, **options)
+
+    return called
+
+
+@pytest.mark.parametrize("letters", [5, 11, 14, 30])
+def test_a_legend_of_many_classes_hides_no_curve_and_tells_all_apart(letters, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", spy(Figure.savefig, drawn))
+    pixels = np.full(BINS, 1000.0)
+    chance = pixels * (np.arange(BINS) + 0.5) / BINS
+    names = [f"{k:02d}{'n' * (letters - 2)}" for k in range(32)]
+    calibration_curves(np.stack([pixels, chance, chance], -1)[None].repeat(33, 0), names)
+    [figure] = drawn
+    figure.draw_without_rendering()
+    [axes], [legend] = figure.axes, figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["most probable class", *names]
+    place = legend.get_window_extent()
+    assert not place.overlaps(axes.get_tightbbox())
+    left, bottom, right, top = place.extents
+    assert 0 <= left < right <= figure.bbox.width
+    assert 0 <= bottom < top <= figure.bbox.height
+    assert len({(look["color"], look["ls"]) for look in lines(32)}) == 32
 
 
 @pytest.mark.parametrize("smallest", [1, 5, 11, 12, 15, 20, 25, 27])

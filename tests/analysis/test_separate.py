@@ -170,6 +170,17 @@ def test_a_chain_of_filaments_makes_no_strip_of_the_whole_slide():
     assert max(heights) <= 8 * 100
 
 
+@pytest.mark.parametrize("pixels", [150 * rows for rows in range(64, 160, 8)])
+def test_what_lies_in_a_ring_of_discs_is_in_its_strip(pixels):
+    """The ring's hole is empty without it, and a ring around an empty hole is one object."""
+    angles = 2 * np.pi * np.arange(12) / 12
+    around = [(75 + 40 * np.sin(angle), 75 + 40 * np.cos(angle)) for angle in angles]
+    labels = np.zeros((260, 150), np.uint8)
+    labels[:150] = discs(*around, (62, 75), radius=11, shape=(150, 150))
+    strips = whole_objects(labels.__getitem__, labels.shape, pixels=pixels)
+    assert sum(separate(strip, split=[1])[0].max() for _, strip in strips) == 13
+
+
 @given(gap=st.integers(1, 8), end=st.integers(20, 180), step=st.integers(70, 120), dots=st.booleans())
 def test_filaments_are_followed_from_strip_to_strip(gap, end, step, dots):
     labels = np.zeros((400, 60), np.uint8)

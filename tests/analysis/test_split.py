@@ -129,3 +129,15 @@ def test_what_lies_in_a_closed_chain_is_not_one_with_it():
     labels[np.hypot(y, x) <= 12] = 1
     numbers, _ = separate(labels, split=[1])
     assert len({int(numbers[place]) for place in (*places, (120, 120))}) == 15
+
+
+def test_a_clump_comes_apart_alike_with_and_without_objects_far_away():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        field = ndimage.gaussian_filter(rng.normal(size=(40, 40)), 2.5)
+        blobs, _ = ndimage.label(field > np.quantile(field, 0.75))
+        clump = np.pad(blobs == np.bincount(blobs.ravel())[1:].argmax() + 1, 4)
+        with_specks = clump.copy()
+        with_specks[[0, -1, 0, -1], [0, 0, -1, -1]] = True
+        alone, both = (separate(mask.astype(np.uint8), split=[1])[0] for mask in (clump, with_specks))
+        assert len(np.unique(both[clump])) == len(np.unique(alone[clump]))

@@ -3,11 +3,12 @@
 import io
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from unetpp.analysis.boundary import boundaries
 from unetpp.analysis.calibration import BINS, expected_calibration_error, reliability
@@ -17,6 +18,7 @@ from unetpp.analysis.scores import confusion, scores
 from unetpp.analysis.separate import separate
 from unetpp.analysis.summary import FEWEST, compare, interval, summarize
 from unetpp.app import show
+from unetpp.app.terminal import print_table
 from unetpp.errors import SettingError
 
 CLASSES = ("background", "cell", "rod")
@@ -159,6 +161,56 @@ def test_of_few_images_or_groups_there_is_no_interval():
     assert summarize(many, CLASSES, groups=[0, 0, 1, 2, 3])["intervals"]["mean_iou"] == [None, None]
 
 
+def with_rod(have, *, found=12, stray=0):
+    """Twelve images with a cell, of which the first have a rod, too, and the next one predicted where there is none.
+
+    Of the rods some are found; they and cells lack a column in every other image.
+    """
+    for k in range(12):
+        truth = np.zeros((20, 20), int)
+        truth[2:8, 2:8] = 1
+        truth[12:18, 2:12] = 2 * (k < have)
+        prediction = np.where(np.arange(20) > 6 + k % 2, 0, truth)
+        prediction[12:18] *= k < found
+        prediction[12:18, 2:5] += 2 * (have <= k < have + stray)
+        yield examine(str(k), truth, np.eye(3)[prediction])
+
+
+def ends_of(intervals, name):
+    """All ends of a class's intervals."""
+    rows = [row[name] for row in intervals.values() if isinstance(row, dict) and name in row]
+    pairs = [pair for row in rows for pair in (row.values() if isinstance(row, dict) else [row])]
+    return [end for pair in pairs for end in pair]
+
+
+def test_a_class_that_few_images_show_has_no_interval_among_however_many_without_it():
+    few, enough = (list(with_rod(have)) for have in (FEWEST - 1, FEWEST))
+    assert {None} == set(ends_of(summarize(few, CLASSES)["intervals"], "rod"))
+    for records, name in ((few, "cell"), (enough, "rod")):
+        assert None not in ends_of(summarize(records, CLASSES)["intervals"], name)
+    # Nor if it is in many images of few groups.
+    slides = [0, 0, 1, 2, 3, *range(4, 11)]
+    grouped = summarize(enough, CLASSES, groups=slides)["intervals"]
+    assert {None} == set(ends_of(grouped, "rod"))
+    assert None not in ends_of(grouped, "cell")
+
+
+def test_a_figure_that_few_images_have_has_no_interval():
+    """A class that is true in five images and found in four has precision and distances in four."""
+    intervals = summarize(list(with_rod(FEWEST, found=FEWEST - 1)), CLASSES)["intervals"]
+    assert None not in intervals["recall"]["rod"]
+    assert intervals["precision"]["rod"] == [None, None]
+    assert intervals["hausdorff95"]["rod"] == [None, None]
+
+
+def test_a_comparison_has_no_interval_of_a_class_that_few_images_show_on_either_side():
+    few, enough = (list(with_rod(FEWEST - 1, stray=stray)) for stray in (0, 1))
+    for pair in ((few, enough), (enough, few)):
+        intervals = {name: row["interval"] for name, row in compare(*pair, CLASSES).items()}
+        assert {None} == set(ends_of(intervals, "rod"))
+    assert None not in compare(enough, enough, CLASSES)["iou"]["interval"]["rod"]
+
+
 def test_images_that_are_alike_are_drawn_together():
     records = examined(8)
     once = summarize(records, CLASSES)["intervals"]["iou"]
@@ -193,13 +245,21 @@ def test_a_class_that_few_images_show_does_not_widen_the_mean_s_interval():
     assert gain["mean_iou"]["interval"][0] > 0
 
 
-def test_an_interval_is_as_wide_as_theory_says():
-    # Of the mean of n values of standard deviation s: 2 x 1.96 s / sqrt(n).
+@pytest.mark.parametrize("n", [5, 8, 200])
+def test_of_a_mean_an_interval_is_student_s(n):
+    values = np.random.default_rng(n).normal(3, 2, n)
+    # Where many draws lie: normally around the mean.
+    draws = stats.norm(values.mean(), values.std() / math.sqrt(n)).ppf((np.arange(40_000) + 0.5) / 40_000)
+    expected = stats.t(n - 1, values.mean(), values.std(ddof=1) / math.sqrt(n)).interval(0.95)
+    assert interval(draws, np.array(n)) == pytest.approx(expected, abs=0.01)
+
+
+def test_an_interval_of_few_images_holds_the_truth_in_nineteen_of_twenty():
+    # A thousand times eight values: percentiles at 2.5 and 97.5 would hold it in 89 of 100.
     rng = np.random.default_rng(0)
-    values = rng.normal(size=200)
-    draws = rng.multinomial(200, np.full(200, 1 / 200), 4000) @ values / 200
-    low, high = interval(draws)
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(200), rel=0.08)
+    draws = rng.multinomial(8, np.full(8, 1 / 8), 2000) @ rng.normal(size=(8, 1000)) / 8
+    low, high = interval(draws, np.full(1000, 8))
+    assert ((low < 0) & (high > 0)).mean() == pytest.approx(0.95, abs=0.015)
 
 
 def test_a_comparison_is_paired():
@@ -235,7 +295,7 @@ def test_no_images_cannot_be_summarized():
 def shown(*tables, width=80) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
     for table in tables:
-        console.print(table)
+        console.print(table, crop=False)
     return console.export_text()
 
 
@@ -258,3 +318,36 @@ def test_tables_take_class_names_literally():
     found = summarize([examine("it", np.zeros((1, 1), int), np.ones((1, 1, 2)) / 2)], ("[red]cell", "[b]"))
     assert "[red]cell" in shown(show.table(found), width=120)
     assert "[b]" in shown(show.objects(found), width=120)
+
+
+def long_names():
+    """Scores of 12,345 objects of classes with long names."""
+    classes = ("background", "white_blood_cell_of_a_long_name", "Staphylococcus aureus (cluster)")
+    records = examined(6, 0)
+    found = summarize(records, classes)
+    found["objects"] = {name: {"true": 12345, "predicted": 12345} for name in classes[1:]}
+    return found, compare(records, records, classes)
+
+
+def test_tables_of_long_names_keep_their_figures_whole():
+    found, differences = long_names()
+    text = shown(show.table(found), show.objects(found), width=80)
+    assert "…" not in text
+    for part in ("1.000–1.000", "precision", "recall"):
+        assert part in text
+    assert text.count("12,345") == 4
+    text = shown(show.differences(differences, Path("a" * 50), Path("b" * 50)), width=80)
+    assert "…" not in text
+    assert text.count("+0.000 to +0.000") == 6
+    many = {f"class {k}": row for k, row in enumerate(list(found["classes"].values()) * 4)}
+    text = shown(show.comparison({"before": {**found, "classes": many}}), width=80)
+    assert "…" not in text
+    assert text.count("1.000") == 13
+
+
+def test_tables_in_a_file_are_as_wide_as_their_names_are_long(capsys):
+    found, _ = long_names()
+    print_table(show.objects(found))
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "Staphylococcus" in line]
+    assert "Staphylococcus aureus (cluster)" in line
+    assert len(line) > 80

@@ -11,7 +11,10 @@ from PIL import Image
 from scipy import ndimage
 
 from unetpp.app import show
-from unetpp.bundle import DESCRIPTION
+from unetpp.app.evaluating import groups_of
+from unetpp.bundle import DESCRIPTION, GRAPH
+from unetpp.data.dataset import find_samples
+from unetpp.data.images import write_png
 from unetpp.errors import InstallError
 
 
@@ -155,6 +158,15 @@ def test_models_of_other_classes_are_refused_before_any_work(trained, data, tmp_
     assert "evaluating" not in capsys.readouterr().err
 
 
+def test_a_model_to_compare_with_that_cannot_be_opened_is_refused_before_any_work(
+    trained, data, tmp_path, monkeypatch, capsys
+):
+    broken = shutil.copytree(trained / "model", tmp_path / "broken")
+    (broken / GRAPH).write_text("<net/>")
+    monkeypatch.setattr("unetpp.inference.evaluate.predictions", None)
+    refuses(capsys, "evaluate", trained, data, "--against", broken, saying=str(broken / GRAPH))
+
+
 def test_names_are_printed_as_they_are(trained, data, tmp_path, capsys):
     out = tmp_path / "[red]scores.json"
     assert run("report", trained, data, "--out", out.with_suffix(".html")) == 0
@@ -219,6 +231,17 @@ def test_intervals_draw_together_what_a_pattern_groups(trained, copy, tmp_path):
     assert together["intervals"]["mean_iou"] == [None, None]
     assert run("report", trained, copy, "--out", tmp_path / "page.html", *grouped) == 0
     assert r"groups of images, ^slide\d" in (tmp_path / "page.html").read_text()
+
+
+def test_slides_with_an_empty_field_each_are_drawn_apart(tmp_path):
+    names = [f"slide{slide}_{field}" for slide in range(6) for field in range(2)]
+    for k, name in enumerate(names):
+        image = np.random.default_rng(k).integers(0, 255, (20, 20, 3), np.uint8) * np.uint8(k % 2)
+        write_png(tmp_path / "images" / f"{name}.png", image)
+        write_png(tmp_path / "masks" / f"{name}.png", np.zeros((20, 20), np.uint8))
+    samples = find_samples(tmp_path)
+    assert groups_of(samples, r"^slide\d") == [int(sample.stem[5]) for sample in samples]
+    assert groups_of(samples, "") is None
 
 
 def test_scores_are_saved_though_what_reads_them_has_ended(trained, data, tmp_path, monkeypatch):

@@ -16,6 +16,8 @@ from unetpp.errors import InstallError
 
 # Colours after Okabe and Ito, 2008; the page replaces INK by that of its text.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+# Of lines, a round of colours each.
+DASHES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)), (0, (12, 3)))
 INK = "#123456"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -47,11 +49,23 @@ def chart(title: str, x: str, y: str, *, wide: float = 4.6, high: float = 3.2):
         axes = figure.add_subplot(xlabel=x, ylabel=y)
         result: list[str] = []
         yield axes, result
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=9)
+        add_legend(figure, axes)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     result.append(in_page(file.getvalue(), title))
+
+
+def add_legend(figure, axes) -> None:
+    """What lines are, if any has a name; many below the axes, where they hide nothing."""
+    names = axes.get_legend_handles_labels()[1]
+    if len(names) > len(COLOURS):
+        wide, high = figure.get_size_inches()
+        # Inches: a line's sample and the space around it, and a letter; and a row.
+        columns = max(1, min(3, int(wide / (0.7 + 0.075 * max(map(len, names))))))
+        figure.set_size_inches(wide, high + 0.18 * -(-len(names) // columns))
+        figure.legend(fontsize=9, loc="outside lower center", ncols=columns)
+    elif names:
+        axes.legend(fontsize=9)
 
 
 def in_page(svg: str, title: str) -> str:
@@ -73,10 +87,9 @@ def learning_curves(history: Sequence[Mapping[str, str]]) -> str:
     with chart("Learning curves", "epoch", "IoU, validation") as (axes, svg):
         epochs = [int(row["epoch"]) for row in history]
         names = [name for name in history[0] if name.startswith("iou_")]
-        for name, colour in zip(names, spread(len(names)), strict=True):
-            axes.plot(
-                epochs, figures(history, name), label=literal(name.removeprefix("iou_")), color=colour, lw=1.4
-            )
+        for name, line in zip(names, lines(len(names)), strict=True):
+            label = literal(name.removeprefix("iou_"))
+            axes.plot(epochs, figures(history, name), label=label, lw=1.4, **line)
         axes.plot(epochs, figures(history, "mean_iou"), label="mean", color=INK, lw=2)
         axes.set_ylim(0, 1)
     return svg[0]
@@ -122,18 +135,18 @@ def calibration_curves(counts: np.ndarray, names: Sequence[str]) -> str:
     with chart("Calibration", "probability", "how often it came true") as (axes, svg):
         axes.plot([0, 1], [0, 1], color=INK, lw=1, ls=":")
         labels = ("most probable class", *names)
-        for of, label, colour in zip(counts, labels, (INK, *spread(len(names))), strict=True):
+        for of, label, line in zip(counts, labels, ({"color": INK}, *lines(len(names))), strict=True):
             pixels, chance, came = np.moveaxis(np.asarray(of), -1, 0)
             # Bins of few pixels are chance.
             enough = pixels >= max(1, pixels.sum() / BINS / 1000)
             axes.plot(
                 ratio(chance, pixels)[enough],
                 ratio(came, pixels)[enough],
-                "o-",
+                marker="o",
                 ms=3,
                 lw=1.4,
-                color=colour,
                 label=literal(label),
+                **line,
             )
         axes.set(xlim=(0, 1), ylim=(0, 1))
     return svg[0]
@@ -146,6 +159,7 @@ def literal(name: str) -> str:
     )
 
 
-def spread(count: int) -> list[str]:
-    """So many colours; after the last, again from the first."""
-    return [COLOURS[k % len(COLOURS)] for k in range(count)]
+def lines(count: int) -> list[dict[str, Any]]:
+    """So many lines' colours and dashes, each its own: after the last colour the next dashes."""
+    rounds = len(COLOURS)
+    return [{"color": COLOURS[k % rounds], "ls": DASHES[k // rounds % len(DASHES)]} for k in range(count)]

@@ -155,7 +155,7 @@ def loops(graph: csr_matrix, places, part, distance, before) -> tuple[np.ndarray
     one, other = np.repeat(np.arange(len(before)), np.diff(graph.indptr)), graph.indices
     extra = (one < other) & (before[one] != other) & (before[other] != one)
     one, other = one[extra], other[extra]
-    meets = meeting(one, other, distance, before)
+    meets = meeting(one, other, before)
     best = last_of_each(part[one], distance[one] + distance[other] - 2 * distance[meets], part.max() + 1)
     shown = np.flatnonzero(best >= 0)
     one, other, meets = one[best[shown]], other[best[shown]], meets[best[shown]]
@@ -168,14 +168,24 @@ def loops(graph: csr_matrix, places, part, distance, before) -> tuple[np.ndarray
     return length, *opposite
 
 
-def meeting(one: np.ndarray, other: np.ndarray, distance: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """The first pixel that the paths from two pixels back to their source have in common."""
-    one, other = one.copy(), other.copy()
-    active = np.flatnonzero(one != other)
-    while len(active):
-        here, there = one[active], other[active]
-        farther = distance[here] >= distance[there]
-        one[active] = np.where(farther, before[here], here)
-        other[active] = np.where(farther, there, before[there])
-        active = active[one[active] != other[active]]
-    return one
+def meeting(one: np.ndarray, other: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """The first pixel that the paths from two pixels back to their source have in common.
+
+    Args:
+        one, other: (n,) pixels; two have one source.
+        before: (pixels,) the one before each on its path; a source's is itself.
+    """
+    # To the one before, the second, the fourth, ... before; and how many there are before each.
+    ahead, steps = [before], (before != np.arange(len(before))).astype(np.int32)
+    while not np.array_equal(further := ahead[-1][ahead[-1]], ahead[-1]):
+        steps += steps[ahead[-1]]
+        ahead.append(further)
+    behind = steps[one] > steps[other]
+    one, other = np.where(behind, one, other), np.where(behind, other, one)
+    # As near to the source as the other; then both together, as far as they stay apart.
+    for k, table in enumerate(ahead):
+        one = np.where((steps[one] - steps[other]) >> k & 1, table[one], one)
+    for table in reversed(ahead):
+        apart = table[one] != table[other]
+        one, other = np.where(apart, table[one], one), np.where(apart, table[other], other)
+    return np.where(one == other, one, before[one])

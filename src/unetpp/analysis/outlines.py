@@ -1,6 +1,7 @@
 """Objects as outlines for other programs: QuPath's GeoJSON, ImageJ's ROI sets, COCO."""
 
 import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -98,24 +99,28 @@ def in_one(part: Sequence[np.ndarray]) -> np.ndarray:
 
 def write_geojson(path: Path, found: Sequence[Outline], names: Sequence[str]) -> None:
     """Write outlines as QuPath reads them: File, Import objects."""
-    features = [
-        {
-            "type": "Feature",
-            "geometry": {
-                "type": "MultiPolygon",
-                "coordinates": [[ring.round(2).tolist() for ring in part] for part in o.parts],
-            },
-            "properties": {
-                "objectType": "annotation",
-                "name": str(o.number),
-                "classification": {"name": names[o.index], "color": list(colour_of(o.index))},
-            },
-        }
-        for o in found
-    ]
-    with atomic_path(path) as temporary:
-        content = {"type": "FeatureCollection", "features": features}
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        # One by one: lists of numbers take many times the memory of the arrays.
+        for k, o in enumerate(found):
+            file.write((",\n" if k else "") + json.dumps(feature(o, names)))
+        file.write("]}")
+
+
+def feature(o: Outline, names: Sequence[str]) -> dict[str, Any]:
+    """An outline as GeoJSON has it."""
+    return {
+        "type": "Feature",
+        "geometry": {
+            "type": "MultiPolygon",
+            "coordinates": [[ring.round(2).tolist() for ring in part] for part in o.parts],
+        },
+        "properties": {
+            "objectType": "annotation",
+            "name": str(o.number),
+            "classification": {"name": names[o.index], "color": list(colour_of(o.index))},
+        },
+    }
 
 
 def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> None:
@@ -126,25 +131,14 @@ def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> No
         raise InstallError(
             "roifile is not installed", mend='in the clone, run: pip install ".[objects]"'
         ) from error
-    rois = []
-    for o in found:
-        for k, part in enumerate(o.parts):
-            roi = roifile.ImagejRoi.frompoints(
-                in_one(part), name=f"{names[o.index]}-{o.number}" + (f".{k}" if k else "")
-            )
-            roi.roitype = roifile.ROI_TYPE.POLYGON
-            roi.stroke_color = bytes([255, *colour_of(o.index)])
-            rois.append(roi)
-    with atomic_path(path) as temporary:
-        # By the name, roifile chooses between one ROI and a set.
-        named = temporary.with_name(temporary.name + ".zip")
-        if rois:
-            roifile.roiwrite(named, rois, mode="w")
-        else:
-            import zipfile
-
-            zipfile.ZipFile(named, "w").close()
-        named.replace(temporary)
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
+        for o in found:
+            for k, part in enumerate(o.parts):
+                name = f"{names[o.index]}-{o.number}" + (f".{k}" if k else "")
+                roi = roifile.ImagejRoi.frompoints(in_one(part), name=name)
+                roi.roitype = roifile.ROI_TYPE.POLYGON
+                roi.stroke_color = bytes([255, *colour_of(o.index)])
+                file.writestr(f"{name}.roi", roi.tobytes())
 
 
 class Coco:

@@ -136,7 +136,8 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
         height = depths(regions)
     if probability is not None:
         height *= np.where(shown, probability, 1)
-    height = ndimage.gaussian_filter(height, SMOOTH) * mask
+    # Beyond the box there is nothing, as there is with more around it.
+    height = ndimage.gaussian_filter(height, SMOOTH, mode="constant") * mask
     # Within a rim of zeros: of a flat array nothing is a maximum.
     maxima = local_maxima(np.pad(height, 1), connectivity=2)[1:-1, 1:-1]
     markers = label(maxima & mask, connectivity=2)

@@ -28,7 +28,7 @@ def whole_objects(
     A region is what hangs together over edges and corners, whatever its labels. Memory grows with the tallest region:
     a strip holds it as a whole, and up to as many rows again. In all, less than three times the image's rows are read.
     Regions between which a filament may go on stay together as long as the strip is no more than `LONGEST` times as
-    tall for them.
+    tall for them. What lies in a region's hole stays with it.
 
     Args:
         read: gives rows of labels, (rows, W).
@@ -52,6 +52,8 @@ def whole_objects(
         regions = label(labels > 0, connectivity=2)
         open_ones = np.zeros(regions.max() + 1, bool)
         open_ones[np.unique(regions[-MARGIN:])] = True
+        # Whether the hole of a ring is empty decides what the ring is.
+        open_ones[np.unique(regions[enclosed(open_ones[regions] & (regions > 0))])] = True
         open_ones[0] = False
         if thin and len(labels) <= LONGEST * rows:
             open_ones = linked(regions, np.isin(labels, thin), open_ones)
@@ -66,6 +68,15 @@ def whole_objects(
         former[: len(done)] = done
         done = ((labels > 0) & ~unfinished | former)[start:]
         top += start
+
+
+def enclosed(unfinished: np.ndarray) -> np.ndarray:
+    """Where holes of unfinished regions are, or may be once what lies below is known: (H, W) bool, as they are."""
+    around = ~unfinished
+    around[-1] = False
+    # The first pixel of the frame is outside, and so is what hangs together with it.
+    framed = np.pad(around, ((1, 0), (1, 1)), constant_values=True)
+    return label(framed, connectivity=1)[1:, 1:-1] > 1
 
 
 def linked(regions: np.ndarray, thin: np.ndarray, some: np.ndarray) -> np.ndarray:

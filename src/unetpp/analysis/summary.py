@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
 from unetpp.analysis.calibration import expected_calibration_error
 from unetpp.analysis.matching import THRESHOLDS, counts_at
@@ -11,9 +12,10 @@ from unetpp.analysis.scores import dice, iou, mean, pixel_figures, plain, precis
 from unetpp.errors import SettingError
 
 RESAMPLES = 2000
-# An interval's ends, in percent.
-INTERVAL = (2.5, 97.5)
+# What an interval leaves out at either end.
+TAIL = 0.025
 # Of fewer images, or groups of them, resampling says too little: the intervals of four would hold the truth in 8 of 10.
+# So it does of a class that is in fewer, however many there are without it.
 FEWEST = 5
 PER_IMAGE = ("iou", "dice", "precision", "recall", "boundary_f1", "hausdorff95")
 
@@ -86,32 +88,62 @@ def harmonic(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(both, np.nan, np.nan_to_num(ratio(2 * one * other, one + other)))
 
 
-def resampled(all_counts: Counts, seed: int = 0, groups: Sequence[int] | None = None) -> Counts:
-    """Pool images, or whole groups of them, drawn with replacement, again and again: a first axis of RESAMPLES.
+def by_group(all_counts: Counts, groups: Sequence[int] | None = None) -> Counts:
+    """Counts of whole groups of images, a group a row; without groups each image is one."""
+    if groups is None:
+        return all_counts
+    group = np.unique(groups, return_inverse=True)[1]
+    members = np.arange(group.max() + 1)[:, None] == group
+    return {name: np.tensordot(members.astype(np.float64), values, 1) for name, values in all_counts.items()}
 
-    Source: the percentile bootstrap, Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+
+def resampled(rows: Counts, seed: int = 0) -> Counts:
+    """Pool rows drawn with replacement, again and again: a first axis of RESAMPLES.
+
+    Source: the bootstrap, Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
     """
-    group = (
-        np.arange(len(all_counts["confusion"]))
-        if groups is None
-        else np.unique(groups, return_inverse=True)[1]
-    )
-    size = group.max() + 1
-    draws = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES)[:, group]
-    # Of too few, nothing is known.
-    weights = draws.astype(np.float64) if size >= FEWEST else np.full(draws.shape, np.nan)
-    return {name: np.tensordot(weights, values, 1) for name, values in all_counts.items()}
+    size = len(rows["confusion"])
+    draws = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES)
+    return {name: np.tensordot(draws.astype(np.float64), values, 1) for name, values in rows.items()}
 
 
 def occurring(pooled: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which classes are true or predicted anywhere: (C,) bool."""
-    return pooled["confusion"].sum(0) + pooled["confusion"].sum(1) > 0
+    """Which classes are true or predicted anywhere: (..., C) bool."""
+    return pooled["confusion"].sum(-1) + pooled["confusion"].sum(-2) > 0
 
 
-def interval(values: np.ndarray) -> np.ndarray:
-    """The 95 % interval of resampled figures: (RESAMPLES, ...) -> (2, ...); NaN where one is never defined."""
-    undefined = np.isnan(values).all(0)
-    return np.where(undefined, np.nan, np.nanpercentile(np.where(undefined, 0, values), INTERVAL, axis=0))
+def showing(rows: Counts) -> dict[str, np.ndarray]:
+    """How many rows tell something of each figure, of its shape: those that have it, and its class if it is of one."""
+    occurs, found = occurring(rows).T, {}
+    for name, value in figures(rows).items():
+        # A class a row, after thresholds; of objects and boundaries without the background.
+        known = ~np.isnan(value).T
+        found[name] = (known & occurs[-known.shape[-2] :] if known.ndim > 1 else known).sum(-1).T
+    return found
+
+
+def interval(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """The 95 % interval of resampled figures: percentiles, further out the fewer images there are.
+
+    Those at 2.5 % and 97.5 % are as near to the mean of n values as if its standard error, sqrt((n - 1) / n) of what it
+    should be, were known; so they are taken where Student's t with n - 1 degrees of freedom puts the ends.
+
+    Args:
+        values: (RESAMPLES, ...).
+        shown: (...) n, how many of the images or groups that were drawn from tell something of the figure; of fewer
+            than `FEWEST` there is no interval.
+
+    Returns:
+        (2, ...), NaN where there is none.
+
+    Source: expanded percentiles, Hesterberg, "What Teachers Should Know About the Bootstrap", 2015.
+    """
+    known = np.where(np.isnan(values).all(0), 0, shown)
+    ends = np.full((2, *known.shape), np.nan)
+    for n in np.unique(known[known >= FEWEST]):
+        low = ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, TAIL))
+        ends[:, known == n] = np.nanquantile(values[:, known == n], (low, 1 - low), axis=0)
+    return ends
 
 
 def summarize(
@@ -133,7 +165,8 @@ def summarize(
         what `scores` returns of all pixels together, and, ready for JSON:
 
         - "figures": {name: value}, of `figures` by class name, and by threshold for objects.
-        - "intervals": the same with [low, high], 95 % by bootstrap; of fewer than `FEWEST` images or groups, of None.
+        - "intervals": the same with [low, high], 95 % by bootstrap; of None where fewer than `FEWEST` images or groups
+          show it: those of a class are the ones where it is true or predicted, and the figure is not 0/0.
         - "objects": {class: {"true", "predicted"}} how many there are.
         - "reliability": counts, of `reliability`.
         - "per_image": [{"name", "mean_iou", "entropy", "objects": {class: [true, predicted]}} and {class: value} for
@@ -147,8 +180,10 @@ def summarize(
     every = counts(records)
     pooled = {name: values.sum(0) for name, values in every.items()}
     found = {name: np.asarray(value) for name, value in figures(pooled).items()}
-    drawn = figures(resampled(every, seed, groups), occurring(pooled))
-    spread = {name: interval(value) for name, value in drawn.items()}
+    rows = by_group(every, groups)
+    shown = showing(rows)
+    drawn = figures(resampled(rows, seed), occurring(pooled))
+    spread = {name: interval(value, shown[name]) for name, value in drawn.items()}
     totals = pooled["objects"].astype(int).tolist()
     return {
         **scores(pooled["confusion"], classes, len(records)),
@@ -224,7 +259,8 @@ def compare(
         groups: as `summarize` takes them.
 
     Returns:
-        {name: {"difference", "interval"}} of the figures, by class; second minus first.
+        {name: {"difference", "interval"}} of the figures, by class; second minus first. Intervals are of None where on
+        either side fewer than `FEWEST` images or groups show it, as for `summarize`.
 
     Raises:
         SettingError: if the images differ.
@@ -235,12 +271,15 @@ def compare(
     pooled = [{name: values.sum(0) for name, values in side.items()} for side in sides]
     counted = np.logical_and(*map(occurring, pooled))
     one, other = (figures(side, counted) for side in pooled)
-    many, more = (figures(resampled(side, seed, groups), counted) for side in sides)
+    rows = [by_group(side, groups) for side in sides]
+    many, more = (figures(resampled(side, seed), counted) for side in rows)
+    shown, also = map(showing, rows)
+    spread = {name: interval(more[name] - many[name], np.minimum(shown[name], also[name])) for name in many}
     return {
         name: {
             "difference": by_class(np.asarray(other[name] - one[name]), classes, plain),
             "interval": by_class(
-                np.moveaxis(interval(more[name] - many[name]), 0, -1),
+                np.moveaxis(spread[name], 0, -1),
                 classes,
                 lambda pair: [plain(end) for end in pair],
                 depth=1,

@@ -14,7 +14,7 @@ from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.rules import Rules
 from unetpp.app.backends import open_models
 from unetpp.app.progress import counting, duration
-from unetpp.app.terminal import console, errors
+from unetpp.app.terminal import console, errors, print_table
 from unetpp.errors import OutputError, SettingError
 
 # How to report on a run whose held-out images are not known, or shall not be taken.
@@ -47,24 +47,26 @@ def run_evaluation(
     truth = checked(truth or {})
     samples = numbered(samples, truth.pop("instances", None))
     groups = groups_of(samples, truth.pop("group_by", ""))
-    options = {"engine": engine or {}, "rules": Rules(**rules or {}), **truth}
-
-    def records(path: Path):
-        bundle, found = look_at(path, samples, **options)
-        return bundle.classes, [record for _, record in found]
-
-    classes, found = records(model)
+    # Both, before one works for hours.
+    models = [open_models([path], streams=2, **engine or {}) for path in (model, against) if path]
+    options = {"rules": Rules(**rules or {}), **truth}
+    found, *others = (
+        [record for _, record in look_at(bundle, predictor, samples, **options)]
+        for bundle, predictor in models
+    )
+    classes = models[0][0].classes
     result = summarize(found, classes, groups=groups)
-    if against:
-        result["against"] = compare(records(against)[1], found, classes, groups=groups)
+    for other in others:
+        result["against"] = compare(other, found, classes, groups=groups)
     # First, for what reads what is printed may have ended.
     if output:
         with atomic_path(output) as path:
             path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    for table in (show.table(result), show.objects(result), show.closing(result)):
-        console.print(table, highlight=False)
+    for table in (show.table(result), show.objects(result)):
+        print_table(table)
+    console.print(show.closing(result), highlight=False, soft_wrap=True)
     if against:
-        console.print(show.differences(result["against"], model, against))
+        print_table(show.differences(result["against"], model, against))
 
 
 def check_comparable(model: Path, against: Path) -> None:
@@ -114,8 +116,8 @@ def run_report(
     def draw(found):
         return draw_pictures(found.sample.stem, found.image, found.truth, found.labels)
 
-    options = {"engine": engine, "rules": Rules(**rules), **truth}
-    bundle, found = look_at(run, samples, draw, **options)
+    bundle, predictor = open_models([run], streams=2, **engine)
+    found = look_at(bundle, predictor, samples, draw, rules=Rules(**rules), **truth)
     pictures, records = zip(*found, strict=True)
     title = f"{run.resolve().name} on {data or 'its validation images'}"
     facts = [*facts_of(bundle), *facts_of_this(samples)]
@@ -128,32 +130,30 @@ def run_report(
 
 
 def look_at(
-    model: Path,
+    bundle,
+    predictor,
     samples,
     also=lambda prediction: None,
     *,
     rules: Rules,
-    engine: dict,
     tolerance: float = TOLERANCE,
 ):
     """Predict samples and hold them against their truth, with a bar.
 
     Args:
-        model: a bundle or run folder.
+        bundle, predictor: of `open_models`, of two streams: two images at a time keep two cores busier than two cores
+            at one image.
         samples: images with masks.
         also: what else to make of each prediction.
         rules: what an object is; checked by the model's classes before it is run.
-        engine: options of `open_predictor`.
         tolerance: of boundaries, in pixels.
 
     Returns:
-        the bundle, and what `also` returned and the record of each sample.
+        what `also` returned and the record of each sample.
     """
     from unetpp.data.threads import ahead
     from unetpp.inference.evaluate import predictions, to_record
 
-    # Two images at a time keep two cores busier than two cores at one image.
-    bundle, predictor = open_models([model], streams=2, **engine)
     rules.indices(bundle.classes)
 
     def work(sample):
@@ -167,7 +167,7 @@ def look_at(
         for result in ahead(work, samples, threads=3):
             found.append(result)
             bar.advance(task)
-    return bundle, found
+    return found
 
 
 def refuse_existing(output: Path | None, *, overwrite: bool) -> None:
@@ -225,10 +225,16 @@ def learnt(model: Path, samples) -> str:
 
 
 def groups_of(samples, group_by: str) -> list[int] | None:
-    """A number for each sample, alike for those that are drawn together; None if each is drawn by itself."""
-    from unetpp.data.groups import find_groups
+    """A number for each sample, alike for those that are drawn together; None if each is drawn by itself.
 
-    return find_groups(samples, group_by) if group_by else None
+    By their names alone: near-duplicates, such as one empty field of each slide, would make one group of all slides.
+    """
+    from unetpp.data.groups import group_keys
+
+    if not group_by:
+        return None
+    numbers: dict = {}
+    return [numbers.setdefault(key, len(numbers)) for key in group_keys(samples, group_by)]
 
 
 def held_out(run: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from unetpp.app.backends import choose_backend, import_training, open_models, prepare_engine
 from unetpp.app.evaluating import samples_for
 from unetpp.app.progress import counting, settings_table
-from unetpp.app.terminal import console, errors, show_failures
+from unetpp.app.terminal import console, errors, print_table, show_failures
 from unetpp.errors import SettingError
 
 
@@ -122,7 +122,7 @@ def run_quantization(model: Path, data: Path, *, places) -> None:
     samples, _ = samples_for(model, data, places)
     with errors.status("looking at the data ...") as status:
         before, after, bundle = quantize(model, samples, say=status.update)
-    console.print(comparison({"before": before, "int8": after}))
+    print_table(comparison({"before": before, "int8": after}))
     if bundle.graph == INT8:
         console.print("int8 is what this model predicts with from now on; --precision chooses another")
     else:
@@ -140,7 +140,7 @@ def run_levels(model: Path, data: Path, *, places, engine) -> None:
     samples, _ = samples_for(model, data, places)
     with errors.status("measuring the levels ..."):
         found = {f"level {level}": result for level, result in measure_levels(model, samples, **engine)}
-    console.print(comparison(found))
+    print_table(comparison(found))
     console.print(
         f"keep one: unetpp prune {model} --level LEVEL --out FOLDER", highlight=False, soft_wrap=True
     )

@@ -25,10 +25,15 @@ def plain_table(caption: str = "", *, footer: bool = False) -> Table:
     )
 
 
-def right(table: Table, *headings: str) -> None:
-    """Columns of figures."""
+def names(table: Table, *heading: str) -> None:
+    """The column of names, which fold where there is no room for all."""
+    table.add_column(*heading, overflow="fold")
+
+
+def right(table: Table, *headings: str, no_wrap: bool = True, **options) -> None:
+    """Columns of figures, which stay whole."""
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=no_wrap, **options)
 
 
 def table(scores: dict) -> Table:
@@ -36,10 +41,10 @@ def table(scores: dict) -> Table:
     accuracy, images = figure(scores["accuracy"]), scores["images"]
     caption = f"accuracy {accuracy}, {images} image{'' if images == 1 else 's'}, all pixels together"
     result = plain_table(caption, footer=True)
-    result.add_column("class", "mean", no_wrap=True)
-    result.add_column("IoU", figure(scores["mean_iou"]), justify="right")
-    result.add_column("95 %", between(scores["intervals"]["mean_iou"]), no_wrap=True)
-    result.add_column("Dice", figure(scores["mean_dice"]), justify="right")
+    names(result, "class", "mean")
+    right(result, "IoU", footer=figure(scores["mean_iou"]))
+    right(result, "95 %", footer=between(scores["intervals"]["mean_iou"]))
+    right(result, "Dice", footer=figure(scores["mean_dice"]))
     right(result, "precision", "recall", "boundary\nF1", "HD95")
     more = scores["figures"]
     for name, row in scores["classes"].items():
@@ -55,7 +60,7 @@ def objects(scores: dict) -> Table:
         "found at IoU 0.5; AP = TP / (TP + FP + FN), mAP its mean over IoU 0.5 to 0.95,\n"
         "PQ: panoptic quality, count error: mean of an image"
     )
-    result.add_column("objects", no_wrap=True)
+    names(result, "objects")
     right(result, "true", "found", *OBJECTS.values(), "mAP", "PQ", "count\nerror")
     found = scores["figures"]
     for name, counts in scores["objects"].items():
@@ -84,10 +89,9 @@ def closing(scores: dict) -> str:
 
 def differences(found: dict, model: Path, against: Path) -> Table:
     """`compare` as a table: what one model gains over another."""
-    result = plain_table("without a difference, an interval leaves out 0 in one of 20 rows")
-    result.add_column(f"{model} over {against}")
-    right(result, "difference")
-    result.add_column("95 %")
+    result = plain_table("without a difference, an interval leaves out 0 in 5 to 10 of 100 rows")
+    names(result, f"{model}\nover {against}")
+    right(result, "difference", "95 %")
     rows = {"mean IoU": found["mean_iou"]}
     rows |= {
         f"IoU {name}": {part: found["iou"][part][name] for part in found["iou"]}
@@ -112,8 +116,9 @@ def comparison(results: dict[str, dict]) -> Table:
     """
     first = next(iter(results.values()))
     result = plain_table("IoU of all pixels together; milliseconds an image, megabytes at most")
-    result.add_column("")
-    right(result, *first["classes"], "mean")
+    names(result, "")
+    # Here headings are names.
+    right(result, *first["classes"], "mean", no_wrap=False, overflow="fold", min_width=len(figure(0)))
     units = {"seconds": ("ms", 1e-3), "memory": ("MB", 1e6)}
     shown = {key: unit for key, unit in units.items() if any(found.get(key) for found in results.values())}
     right(result, *(heading for heading, _ in shown.values()))

@@ -11,7 +11,7 @@ from unetpp.app.backends import import_training
 from unetpp.app.order import Order, command, given, repeated
 from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
 from unetpp.app.resuming import resumed_plan
-from unetpp.app.terminal import console, errors
+from unetpp.app.terminal import console, errors, print_table
 from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
 
 # What a run leaves in its folder, beside others' files; the last, which tells a run, is removed last.
@@ -143,7 +143,7 @@ def start_runs(order: Order) -> None:
         )
         start_run(one)
         scores[f"fold {fold}"] = read_bundle(folder).origin["validation_at_working_size"]
-    console.print(comparison(scores))
+    print_table(comparison(scores))
 
 
 def find_learning_rate(order: Order) -> None:
