@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from unetpp.app.resuming import resumed_plan
 from unetpp.app.training import new_plan
 from unetpp.bundle import DESCRIPTION, WEIGHTS
 from unetpp.errors import DatasetError, SettingError
-from unetpp.training import fit, lr_find
+from unetpp.training import fit, lr_find, trackers
 from unetpp.training.planfile import load_plan
 
 
@@ -206,7 +207,13 @@ def test_an_interrupted_cross_validation_names_the_command_that_runs_all_folds(d
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--loss", "dyce"), ("--tracker", "wandb"), ("--folds", 2, "--loss", "dyce")]
+    "wrong",
+    [
+        ("--loss", "dyce"),
+        ("--tracker", "wandb"),
+        ("--folds", 2, "--loss", "dyce"),
+        ("--network", "UNet", "--deep-supervision"),
+    ],
 )
 def test_what_cannot_be_trained_replaces_no_run(wrong, data, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
@@ -218,6 +225,25 @@ def test_what_cannot_be_trained_replaces_no_run(wrong, data, tmp_path, capsys, m
     assert all(path.exists() for path in kept)
     refuses(capsys, "train", data, "--out", tmp_path / "new", *wrong, saying=wrong[-1])
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_tracker_that_cannot_start_replaces_no_run(name, data, tmp_path, capsys, monkeypatch):
+    def fail(*given, **named):
+        raise RuntimeError("no such server\nand more")
+
+    tracker = SimpleNamespace(MlflowClient=fail, login=fail, start_run=fail, init=fail)
+    for module in (name, trackers.TRACKERS[name]):
+        monkeypatch.setitem(sys.modules, module, tracker)
+    kept = tmp_path / "run" / "plan.json"
+    kept.parent.mkdir()
+    kept.write_text("{}")
+    given = ("--out", kept.parent, "--overwrite", *FAST, "--tracker", name)
+    refuses(capsys, "train", data, *given, saying=f"{name} cannot be started: no such server;")
+    assert kept.exists()
+    # Nor is there a traceback if it fails only then.
+    monkeypatch.setattr(fit, "reach", lambda names: None)
+    refuses(capsys, "train", data, *given, saying=f"{name} cannot be started")
 
 
 def test_a_damaged_model_to_start_from_replaces_no_run(trained, data, tmp_path, capsys):

@@ -354,6 +354,7 @@ def test_folds_have_images_to_be_patient_with():
         ({"patience": 3, "validation": 0}, "patience"),
         ({"validation": 1.0}, "validation"),
         ({"head_weights": (1.0, 1.0)}, "head-weights"),
+        ({"network": "UNet", "deep_supervision": True}, "deep-supervision"),
     ],
 )
 def test_options_that_cannot_be_are_named(options, name):
