@@ -7,19 +7,22 @@ import shlex
 import shutil
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from commands import FAST, refuses, run
 
-from unetpp.app.order import Order
+from unetpp.app import cli
+from unetpp.app.order import Order, repeated
 from unetpp.app.resuming import resumed_plan
 from unetpp.app.training import new_plan
 from unetpp.bundle import DESCRIPTION, WEIGHTS
 from unetpp.errors import DatasetError, SettingError
 from unetpp.training import fit, lr_find, trackers
+from unetpp.training.options import Options
 from unetpp.training.planfile import load_plan
 
 
@@ -206,6 +209,16 @@ def test_an_interrupted_cross_validation_names_the_command_that_runs_all_folds(d
     assert (out / "fold_2" / "model").is_dir()
 
 
+def test_what_goes_on_with_an_interrupted_order_is_made_of_options_that_there_are():
+    chosen = {f.name: True if f.type is bool else 1 for f in fields(Options)}
+    words = repeated(
+        Order(data=Path("data"), places={"instances": Path("numbers")}, names=None, chosen=chosen)
+    )
+    known = {option for parameter in cli.train.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+    assert "--instances" in words
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -333,6 +346,18 @@ def test_a_run_that_learns_where_objects_touch_needs_them_where_the_data_have_mo
     other = places["instances"].rename(tmp_path / "numbers")
     plan = resumed_plan(replace(moved, places={"instances": other}))
     assert all(sample.instances.exists() for sample in (*plan.train, *plan.validation))
+
+
+def test_numbers_of_objects_that_have_not_moved_with_the_data_are_not_asked_for(data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "data")
+    numbers = shutil.copytree(copy / "masks", tmp_path / "numbers")
+    begun = order(copy, tmp_path / "run", {"batch": 2, "filters": (2, 4)})
+    new_plan(replace(begun, places={"instances": numbers}))
+    moved = copy.rename(tmp_path / "elsewhere")
+    plan = resumed_plan(order(moved, tmp_path / "run"))
+    for sample in (*plan.train, *plan.validation):
+        assert sample.image.is_relative_to(moved)
+        assert sample.instances == numbers / f"{sample.stem}.png"
 
 
 def test_a_run_that_learns_no_seams_does_not_begin_to_when_it_goes_on(begun, tmp_path):
