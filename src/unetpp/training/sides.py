@@ -9,7 +9,7 @@ import numpy as np
 
 from unetpp.data.dataset import Sample
 from unetpp.data.groups import find_groups, fold_of_each, named_in, split
-from unetpp.errors import DatasetError
+from unetpp.errors import DatasetError, SettingError
 from unetpp.training.options import Options
 from unetpp.training.start import former_sides
 
@@ -27,7 +27,9 @@ def choose_sides(
 
     Raises:
         DatasetError: if a class, or what the model to start from has learnt, would be held out as a whole.
+        SettingError: for a fold without folds, or a share beside them.
     """
+    check_folds(options)
     if not options.folds and not options.validation:
         return list(samples), [], "all to train on, as given: nothing tells how good the model will be"
     groups = find_groups(samples, options.group_by)
@@ -58,6 +60,18 @@ def choose_sides(
     why += f"; no held-out image shows {', '.join(missing)}" if missing else ""
     train, validation = (sorted(compress(samples, side), key=attrgetter("stem")) for side in (~held, held))
     return train, validation, why
+
+
+def check_folds(options: Options) -> None:
+    """Raise `SettingError` for what folds do not heed; runs of former versions may have it, so `Options` takes it."""
+    if options.fold and not options.folds:
+        raise SettingError(
+            f"--fold {options.fold} is one of --folds", mend="say of how many, or leave it out"
+        )
+    if options.folds and options.validation != Options.validation:
+        raise SettingError(
+            f"--validation {options.validation} and --folds exclude each other", mend="give one of them"
+        )
 
 
 def one_fold(samples, counts, options: Options, names: Sequence[str], groups: Sequence[int]) -> np.ndarray:
