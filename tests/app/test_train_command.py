@@ -7,18 +7,22 @@ import shlex
 import shutil
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from commands import FAST, refuses, run
 
-from unetpp.app.order import Order
+from unetpp.app import cli
+from unetpp.app.order import Order, repeated
 from unetpp.app.resuming import resumed_plan
 from unetpp.app.training import new_plan
 from unetpp.bundle import DESCRIPTION, WEIGHTS
 from unetpp.errors import DatasetError, SettingError
-from unetpp.training import fit, lr_find
+from unetpp.training import fit, lr_find, trackers
+from unetpp.training.options import Options
 from unetpp.training.planfile import load_plan
 
 
@@ -205,8 +209,24 @@ def test_an_interrupted_cross_validation_names_the_command_that_runs_all_folds(d
     assert (out / "fold_2" / "model").is_dir()
 
 
+def test_what_goes_on_with_an_interrupted_order_is_made_of_options_that_there_are():
+    chosen = {f.name: True if f.type is bool else 1 for f in fields(Options)}
+    words = repeated(
+        Order(data=Path("data"), places={"instances": Path("numbers")}, names=None, chosen=chosen)
+    )
+    known = {option for parameter in cli.train.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+    assert "--instances" in words
+
+
 @pytest.mark.parametrize(
-    "wrong", [("--loss", "dyce"), ("--tracker", "wandb"), ("--folds", 2, "--loss", "dyce")]
+    "wrong",
+    [
+        ("--loss", "dyce"),
+        ("--tracker", "wandb"),
+        ("--folds", 2, "--loss", "dyce"),
+        ("--network", "UNet", "--deep-supervision"),
+    ],
 )
 def test_what_cannot_be_trained_replaces_no_run(wrong, data, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
@@ -218,6 +238,25 @@ def test_what_cannot_be_trained_replaces_no_run(wrong, data, tmp_path, capsys, m
     assert all(path.exists() for path in kept)
     refuses(capsys, "train", data, "--out", tmp_path / "new", *wrong, saying=wrong[-1])
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_tracker_that_cannot_start_replaces_no_run(name, data, tmp_path, capsys, monkeypatch):
+    def fail(*given, **named):
+        raise RuntimeError("no such server\nand more")
+
+    tracker = SimpleNamespace(MlflowClient=fail, login=fail, start_run=fail, init=fail)
+    for module in (name, trackers.TRACKERS[name]):
+        monkeypatch.setitem(sys.modules, module, tracker)
+    kept = tmp_path / "run" / "plan.json"
+    kept.parent.mkdir()
+    kept.write_text("{}")
+    given = ("--out", kept.parent, "--overwrite", *FAST, "--tracker", name)
+    refuses(capsys, "train", data, *given, saying=f"{name} cannot be started: no such server;")
+    assert kept.exists()
+    # Nor is there a traceback if it fails only then.
+    monkeypatch.setattr(fit, "reach", lambda names: None)
+    refuses(capsys, "train", data, *given, saying=f"{name} cannot be started")
 
 
 def test_a_damaged_model_to_start_from_replaces_no_run(trained, data, tmp_path, capsys):
@@ -307,6 +346,18 @@ def test_a_run_that_learns_where_objects_touch_needs_them_where_the_data_have_mo
     other = places["instances"].rename(tmp_path / "numbers")
     plan = resumed_plan(replace(moved, places={"instances": other}))
     assert all(sample.instances.exists() for sample in (*plan.train, *plan.validation))
+
+
+def test_numbers_of_objects_that_have_not_moved_with_the_data_are_not_asked_for(data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "data")
+    numbers = shutil.copytree(copy / "masks", tmp_path / "numbers")
+    begun = order(copy, tmp_path / "run", {"batch": 2, "filters": (2, 4)})
+    new_plan(replace(begun, places={"instances": numbers}))
+    moved = copy.rename(tmp_path / "elsewhere")
+    plan = resumed_plan(order(moved, tmp_path / "run"))
+    for sample in (*plan.train, *plan.validation):
+        assert sample.image.is_relative_to(moved)
+        assert sample.instances == numbers / f"{sample.stem}.png"
 
 
 def test_a_run_that_learns_no_seams_does_not_begin_to_when_it_goes_on(begun, tmp_path):

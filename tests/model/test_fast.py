@@ -101,6 +101,19 @@ def test_batch_normalisation_in_half_precision_keeps_its_type(dtype):
     np.testing.assert_allclose(values.std((0, 1, 2)), 1, atol=0.02)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_batch_normalisation_whose_variables_are_of_half_precision_is_that_of_keras(dtype):
+    found = []
+    for kind in (BatchNormalization, keras.layers.BatchNormalization):
+        layer = kind(dtype=dtype, momentum=0.5)
+        values = layer(ops.cast(IMAGES, dtype), training=True)
+        kept = (values, layer.moving_mean, layer.moving_variance)
+        assert {keras.backend.standardize_dtype(each.dtype) for each in kept} == {dtype}
+        found.append([np.array(ops.convert_to_numpy(ops.cast(each, "float32"))) for each in kept])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0.02, atol=0.05)
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.2, 0.75])
 def test_dropout_drops_its_share_and_keeps_the_mean(rate):
     x = np.ones((3, 70, 71, 5), np.float32)

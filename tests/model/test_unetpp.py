@@ -124,6 +124,25 @@ def test_outputs_of_fixed_weights_are_golden_on_every_backend(network):
         np.testing.assert_allclose(found, golden[network.__name__], atol=1e-4)
 
 
+@pytest.fixture
+def channels_first():
+    """Keras set to take images otherwise than they come."""
+    former = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format(former)
+
+
+@pytest.mark.parametrize("network", [UNetPP, UNet])
+def test_channels_are_last_however_keras_is_set(network, channels_first):
+    test_outputs_of_fixed_weights_are_golden_on_every_backend(network)
+    for settings in ({}, {"upsampling": "bilinear", "normalization": "group"}):
+        model, images = network((32, 48, 3), **SMALL, **settings), fixed_images()
+        model.compile()
+        assert np.isfinite(model.train_on_batch(images, np.zeros((2, 32, 48), np.int32))).all()
+        assert np.shape(model.predict(images, verbose=0)) == (2, 32, 48, 3)
+
+
 def test_class_weights_weigh_the_default_loss_and_no_other():
     model = UNetPP((32, 32, 1), 1, filters=(2, 4))
     model.compile(class_weights=[1, 50])

@@ -4,7 +4,9 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import tifffile
 from runs import OPTIONS, Watcher, planned, same
 
 from unetpp import UNetPP
@@ -13,7 +15,8 @@ from unetpp.data.dataset import find_samples
 from unetpp.data.images import read_image, write_png
 from unetpp.data.normalization import Normalization
 from unetpp.data.synthetic import CLASSES, write_dataset
-from unetpp.errors import DatasetError, SettingError
+from unetpp.errors import DatasetError, ImageError, SettingError
+from unetpp.inference.predict import open_predictor
 from unetpp.training import fit
 from unetpp.training.options import Options
 from unetpp.training.plan import make_plan
@@ -24,11 +27,11 @@ from unetpp.training.table import rows
 pytestmark = pytest.mark.usefixtures("no_graph")
 
 
-def model_of(folder, *, channels=3, classes=CLASSES, level=None, **settings):
+def model_of(folder, *, channels=3, classes=CLASSES, level=None, bits=None, **settings):
     """A bundle of a network that learnt nothing."""
     model = UNetPP((None, None, channels), len(classes), **{"filters": (4, 8), **settings})
     settings = {name: value for name, value in model.get_config().items() if name != "name"}
-    scale = Normalization((0.3,) * channels, (0.2,) * channels)
+    scale = Normalization((0.3,) * channels, (0.2,) * channels, bits=bits)
     model = model.pruned(level) if level else model
     save_bundle(folder, Bundle("UNetPP", settings, tuple(classes), scale, level=level), model)
     return model
@@ -142,6 +145,26 @@ def test_what_the_model_to_start_from_was_trained_on_is_not_held_out(samples, tm
     assert make_plan(samples, Options(start=start), CLASSES)
 
 
+def test_what_it_was_trained_on_is_known_by_name_where_all_images_have_moved(samples, tmp_path):
+    model_of(tmp_path / "first" / "model")
+    learnt = {sample.stem for sample in planned(samples[:4], tmp_path / "first").train}
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    options = Options(start=str(tmp_path / "first"))
+    for seed in range(4):
+        again = make_plan(find_samples(tmp_path / "elsewhere"), replace(options, seed=seed), CLASSES)
+        assert not learnt & {sample.stem for sample in again.validation}
+        assert f"none of the {len(learnt)} held out" in again.reasons["images"]
+        assert "by their names" in again.reasons["images"]
+    with pytest.raises(DatasetError, match=rf"{len(learnt)} images would be held out .* by their names"):
+        make_plan(find_samples(tmp_path / "elsewhere"), replace(options, folds=2), CLASSES)
+    # If only some have gone, others of the same names are others.
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    shutil.copy(
+        next((tmp_path / "elsewhere" / "images").glob(f"{min(learnt)}.*")), tmp_path / "data" / "images"
+    )
+    assert make_plan(find_samples(tmp_path / "elsewhere"), replace(options, folds=2), CLASSES)
+
+
 def test_a_model_that_is_cut_off_is_no_start(samples, tmp_path):
     model_of(tmp_path / "first", filters=(4, 6, 8), deep_supervision=True, level=1)
     with pytest.raises(SettingError, match="cut off at level 1"):
@@ -157,3 +180,20 @@ def test_grey_images_are_repeated_for_a_model_of_colours_and_the_plan_says_so(tm
     told = {name: (value, why) for name, value, why in rows(plan)}
     assert told["channels"][0] == "3"
     assert "grey images are repeated" in told["channels"][1]
+
+
+def test_images_that_the_model_to_start_from_would_refuse_to_predict_are_refused(samples, tmp_path):
+    model_of(tmp_path / "first", bits=8)
+    _, predictor = open_predictor(tmp_path / "first", engine="keras")
+    options = Options(start=str(tmp_path / "first"))
+    assert make_plan(samples, options, CLASSES).normalization == predictor.normalization
+    dim = read_image(samples[3].image).astype(np.uint16) * 16
+    samples[3] = replace(samples[3], image=tmp_path / "dim.tif")
+    tifffile.imwrite(samples[3].image, dim)
+    with pytest.raises(ImageError, match="the model has learnt from 8 bits"):
+        predictor(dim)
+    with pytest.raises(
+        ImageError, match=r"the model has learnt from 8 bits.*train without --from"
+    ) as refused:
+        make_plan(samples, options, CLASSES)
+    assert refused.value.where == samples[3].image

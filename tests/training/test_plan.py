@@ -327,6 +327,20 @@ def test_a_list_of_images_that_cannot_be_held_out_is_refused(names, wrong, tmp_p
         make_plan(find_samples(tmp_path), Options(validation=str(tmp_path / "names.txt")), CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"fold": 1}, "--fold 1 is one of --folds"),
+        ({"folds": 2, "validation": 0.3}, "--validation 0.3 and --folds exclude each other"),
+        ({"folds": 2, "validation": 0}, "--validation 0 and --folds exclude each other"),
+    ],
+)
+def test_what_folds_do_not_heed_is_refused(options, wrong, tmp_path):
+    write_dataset(tmp_path, 4, size=(64, 64))
+    with pytest.raises(SettingError, match=wrong):
+        make_plan(find_samples(tmp_path), Options(**options), CLASSES)
+
+
 def test_folds_have_images_to_be_patient_with():
     assert Options(folds=2, validation=0, patience=3).patience == 3
 
@@ -354,6 +368,7 @@ def test_folds_have_images_to_be_patient_with():
         ({"patience": 3, "validation": 0}, "patience"),
         ({"validation": 1.0}, "validation"),
         ({"head_weights": (1.0, 1.0)}, "head-weights"),
+        ({"network": "UNet", "deep_supervision": True}, "deep-supervision"),
     ],
 )
 def test_options_that_cannot_be_are_named(options, name):

@@ -126,6 +126,33 @@ def test_a_first_validation_that_compiles_cuts_no_run_short(samples, tmp_path, m
     assert known == pytest.approx(0.15 * 30) if keras.backend.backend() == "jax" else known > 10
 
 
+@pytest.mark.parametrize("end", ["budget", "signal"])
+def test_what_comes_to_its_end_in_a_validation_ends_after_it(end, samples, tmp_path, monkeypatch):
+    begun, predict, validated = Budget(seconds=400.0), callbacks.predict, []
+
+    def late(*given):
+        if not validated and end == "budget":
+            begun.spent += 400
+        elif not validated:
+            os.kill(os.getpid(), signal.SIGINT)
+        validated.append(begun.taken)
+        return predict(*given)
+
+    monkeypatch.setattr(callbacks, "predict", late)
+    run = tmp_path / "run"
+    plan = planned(samples, run, epochs=0, budget=400.0)
+    watcher = Watcher()
+    if end == "budget":
+        fit.train(plan, run, begun, report=watcher)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            fit.train(plan, run, begun, report=watcher)
+    assert validated == [LEAST_STEPS]
+    assert [row["epoch"] for row in watcher.rows] == [1]
+    progress, _ = state(run)
+    assert (progress.steps, progress.finished is None) == (LEAST_STEPS, end == "signal")
+
+
 def test_a_run_by_budget_goes_on_with_what_it_has_left(samples, tmp_path):
     run = tmp_path / "run"
     plan = planned(samples, run, epochs=0, budget=400.0)

@@ -213,12 +213,13 @@ def learnt(model: Path, samples) -> str:
     from unetpp.training.start import former_sides
 
     try:
-        known = former_sides(str(model))
+        known, moved = former_sides(str(model), samples)
     except SettingError:
-        known = {}
+        return ""
     count = [known.get(sample.image.resolve()) for sample in samples].count(False)
+    which = "have the names of" if moved else "are"
     return (
-        f"{count} of {len(samples)} images are those it was trained on: new ones will score lower"
+        f"{count} of {len(samples)} images {which} those it was trained on: new ones will score lower"
         if count
         else ""
     )

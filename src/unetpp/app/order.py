@@ -52,6 +52,8 @@ def repeated(order: Order) -> list[str]:
 
     usual = vars(Options())
     values = {name: value for name, value in order.chosen.items() if value != usual[name]}
+    # No option: --instances says so.
+    values.pop("seams", None)
     if "budget" in values:
         values["budget"] = f"{values['budget']:.0f}s"
     return given({**values, "classes": order.names, **order.places})

@@ -39,22 +39,31 @@ def resumed_plan(order: Order):
 
 
 def moved(plan, order: Order) -> dict:
-    """Both sides of a plan as they are now in the data's folder, if none of their images is where it was.
+    """Both sides of a plan as they are now in the data's folder, if none of their images or numbers is where it was.
+
+    Numbers of objects that are still where they were stay, unless it is said where they are now.
 
     Raises:
         DatasetError: if there is no such folder, or it is not said where the objects are numbered now.
     """
-    from unetpp.data.dataset import find_samples
+    from unetpp.data.dataset import Sample, find_samples
 
     if not order.data.is_dir():
         raise DatasetError("there is no such folder", where=order.data, mend="say where the run's images lie")
     sides = {"train": plan.train, "validation": plan.validation}
-    files = [sample.instances or sample.image for side in sides.values() for sample in side]
-    if any(path.exists() for path in files):
+    samples = [sample for side in sides.values() for sample in side]
+    numbers = [sample.instances for sample in samples if sample.instances]
+    numbered = not numbers or any(path.exists() for path in numbers)
+    if numbered and any(sample.image.exists() for sample in samples):
         return {}
     places = order.places if plan.seams else {**order.places, "instances": None}
-    if plan.seams and not places.get("instances"):
+    if not numbered and not places.get("instances"):
         what = "the run learns where objects touch, and their numbers are not where they were"
-        raise DatasetError(what, where=files[0].parent, mend="give the folder of --instances, too")
+        raise DatasetError(what, where=numbers[0].parent, mend="give the folder of --instances, too")
     now = {sample.stem: sample for sample in find_samples(order.data, **places)}
-    return {name: tuple(now.get(old.stem, old) for old in side) for name, side in sides.items()}
+
+    def found(old: Sample) -> Sample:
+        new = now.get(old.stem, old)
+        return new if new.instances else replace(new, instances=old.instances)
+
+    return {name: tuple(map(found, side)) for name, side in sides.items()}

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unetpp.errors import ImageError
+
 # The least deviation of a single image, as a share of that over the whole data set: noise stays noise.
 FLOOR = 0.05
+# What a camera of 14 bits does not reach, and how many deviations from the mean no image's own mean lies.
+FOURTEEN, FAR = 2**14, 20
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,36 @@ def from_moments(means: Sequence, squares: Sequence, per_image: bool | None = No
         between, within = first.var(0).mean(), (second - first**2).mean()
         per_image = bool(between > within)
     return Normalization(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()), per_image)
+
+
+def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalization) -> None:
+    """Raise `ImageError` for numbers of another kind than a model has learnt from, of which it would make nothing.
+
+    Such are NaN, 16 bits of which a camera has filled 12 or 14 where the model knows 8, and numbers of another type
+    than the model's and far from them.
+
+    Args:
+        image: (..., C), as it was read.
+        pixels: (..., channels), the same by `as_float`.
+        normalization: of the model.
+    """
+    mean, std = np.array(normalization.mean), np.array(normalization.std)
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise ImageError("some of its values are NaN or infinite", mend="replace them by numbers")
+    values = pixels.reshape(-1, pixels.shape[-1])
+    # What is normalised by itself loses nothing by that, unless its deviation is taken for noise.
+    lost = not normalization.per_image or (values.std(0) < FLOOR * std).any()
+    if image.dtype == np.uint16 and normalization.bits == 8 and image.max() < FOURTEEN and lost:
+        raise ImageError(
+            f"the highest of its 16-bit values is {image.max()}, and the model has learnt from 8 bits",
+            mend="scale its values to 16 bits, or save it with 8",
+        )
+    away = np.abs(values.mean(0) - mean) / std
+    # A dark or a bright image of the model's own type is one.
+    own = (image.dtype.kind, 8 * image.dtype.itemsize) == ("u", normalization.bits)
+    if not normalization.per_image and not own and away.max() > FAR:
+        least, most = values.min(), values.max()
+        raise ImageError(
+            f"its values, {least:.3g} to {most:.3g}, are not of the model's kind, about {mean.mean():.2g}",
+            mend="save it with 8 or 16 bits, or as the model's training images are",
+        )

@@ -10,7 +10,7 @@ import numpy as np
 
 from unetpp.bundle import GRAPH, INT8, Bundle, check_level, find_bundle, load_model, read_bundle, verified
 from unetpp.data.images import as_float, to_channels
-from unetpp.data.normalization import FLOOR, Normalization
+from unetpp.data.normalization import Normalization, check_range
 from unetpp.data.resample import Scaling, resize_image
 from unetpp.data.symmetry import SYMMETRIES, turn, turn_back
 from unetpp.errors import ImageError, SettingError
@@ -22,8 +22,6 @@ from unetpp.inference.tiles import round_up, tiles
 # A tile's side, and how wide a network's first level may be for it to take about 1.5 GB at most.
 TILES = {1024: 16, 768: 32, 512: sys.maxsize}
 ENGINES = ("auto", "openvino", "keras")
-# What a camera of 14 bits does not reach, and how many deviations from the mean no image's own mean lies.
-FOURTEEN, FAR = 2**14, 20
 
 
 @dataclass(frozen=True)
@@ -266,39 +264,6 @@ def open_predictors(paths: Sequence[Path], **options) -> tuple[Bundle, Predictor
             raise SettingError(what, where=path, mend="average models of the same classes")
     predictors = tuple(predictor for _, predictor in opened)
     return opened[0][0], predictors[0] if len(predictors) == 1 else Ensemble(predictors)
-
-
-def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalization) -> None:
-    """Raise `ImageError` for numbers of another kind than a model has learnt from, of which it would make nothing.
-
-    Such are NaN, 16 bits of which a camera has filled 12 or 14 where the model knows 8, and numbers of another type
-    than the model's and far from them.
-
-    Args:
-        image: (..., C), as it was read.
-        pixels: (..., channels), the same by `as_float`.
-        normalization: of the model.
-    """
-    mean, std = np.array(normalization.mean), np.array(normalization.std)
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
-        raise ImageError("some of its values are NaN or infinite", mend="replace them by numbers")
-    values = pixels.reshape(-1, pixels.shape[-1])
-    # What is normalised by itself loses nothing by that, unless its deviation is taken for noise.
-    lost = not normalization.per_image or (values.std(0) < FLOOR * std).any()
-    if image.dtype == np.uint16 and normalization.bits == 8 and image.max() < FOURTEEN and lost:
-        raise ImageError(
-            f"the highest of its 16-bit values is {image.max()}, and the model has learnt from 8 bits",
-            mend="scale its values to 16 bits, or save it with 8",
-        )
-    away = np.abs(values.mean(0) - mean) / std
-    # A dark or a bright image of the model's own type is one.
-    own = (image.dtype.kind, 8 * image.dtype.itemsize) == ("u", normalization.bits)
-    if not normalization.per_image and not own and away.max() > FAR:
-        least, most = values.min(), values.max()
-        raise ImageError(
-            f"its values, {least:.3g} to {most:.3g}, are not of the model's kind, about {mean.mean():.2g}",
-            mend="save it with 8 or 16 bits, or as the model's training images are",
-        )
 
 
 def cache_folder() -> Path:

@@ -9,6 +9,8 @@ from unetpp.model.fast import BatchNormalization, Conv2D, Conv2DTranspose, Dropo
 
 NORMALIZATIONS = ("batch", "group", None)
 UPSAMPLINGS = ("transposed", "bilinear")
+# Named in each layer: Keras can be set to take images otherwise.
+FORMAT = "channels_last"
 
 
 def block(x, filters, *, activation, dropout, inner_dropout, normalization, regularizer, name):
@@ -18,6 +20,7 @@ def block(x, filters, *, activation, dropout, inner_dropout, normalization, regu
             filters,
             3,
             padding="same",
+            data_format=FORMAT,
             kernel_regularizer=regularizer,
             name=f"{name}_conv_{half}",
         )(x)
@@ -46,12 +49,18 @@ def activate(x, activation, *, name):
     return layers.Activation(activation, name=name)(x)
 
 
+def pool(x, *, name):
+    """Half the height and width, by the maximum: (B, h, w, C) -> (B, h/2, w/2, C)."""
+    return layers.MaxPooling2D(2, data_format=FORMAT, name=name)(x)
+
+
 def up(x, filters, *, upsampling, regularizer, name):
     """Twice the height and width: (B, h, w, any) -> (B, 2h, 2w, filters)."""
+    options = {"data_format": FORMAT, "kernel_regularizer": regularizer, "name": name}
     if upsampling == "transposed":
-        return Conv2DTranspose(filters, 2, strides=2, kernel_regularizer=regularizer, name=name)(x)
+        return Conv2DTranspose(filters, 2, strides=2, **options)(x)
     x = Bilinear(name=f"{name}_resize")(x)
-    return layers.Conv2D(filters, 1, kernel_regularizer=regularizer, name=name)(x)
+    return layers.Conv2D(filters, 1, **options)(x)
 
 
 @keras.saving.register_keras_serializable(package="unetpp")
@@ -79,7 +88,8 @@ class Bilinear(layers.Layer):
 def head(x, num_classes, *, name):
     """Class probabilities, in float32 under every precision policy: (B, h, w, any) -> (B, h, w, C)."""
     activation = "sigmoid" if num_classes == 1 else "softmax"
-    return layers.Conv2D(num_classes, 1, activation=activation, dtype="float32", name=name)(x)
+    options = {"data_format": FORMAT, "dtype": "float32", "name": name}
+    return layers.Conv2D(num_classes, 1, activation=activation, **options)(x)
 
 
 def plain(config):

@@ -87,6 +87,7 @@ class BatchNormalization(layers.BatchNormalization):
         count = tf.cast(tf.size(x) / tf.shape(x)[-1], "float32")
         variance = variance * (count - 1) / count
         for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            of_batch = tf.cast(of_batch, moving.dtype)
             moving.assign(moving * self.momentum + of_batch * (1 - self.momentum))
         return y
 

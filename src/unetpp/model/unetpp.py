@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from unetpp.errors import SettingError
 from unetpp.model import losses, metrics
-from unetpp.model.blocks import block, check_settings, head, plain, up
+from unetpp.model.blocks import block, check_settings, head, plain, pool, up
 from unetpp.model.policy import policy
 from unetpp.model.sizes import crop_to, pad_to_multiple
 from unetpp.model.weights import resolve_class_weights
@@ -115,7 +115,7 @@ class UNetPP(keras.Model):
         options = {key: config[key] for key in ("activation", "dropout", "normalization")}
         x: dict[tuple[int, int], keras.KerasTensor] = {}
         for i, width in enumerate(filters):
-            below = inputs if i == 0 else layers.MaxPooling2D(2, name=f"pool_{i}")(x[i - 1, 0])
+            below = inputs if i == 0 else pool(x[i - 1, 0], name=f"pool_{i}")
             inner = i < depth - 1
             x[i, 0] = block(
                 below, width, inner_dropout=inner, regularizer=regularizer, name=f"x_{i}_0", **options

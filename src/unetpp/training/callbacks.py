@@ -79,9 +79,14 @@ class Follow(keras.callbacks.Callback):
             return
         self.budget.taken += 1
         self.report.step(self.budget, loss)
+        self.ended()
+
+    def ended(self) -> bool:
+        """Stop if the budget is spent, which it tells, or if someone has asked to."""
         self.share, stop = agree(self.budget.share, self.stop())
         if self.share >= 1 or stop:
             self.model.stop_training = True
+        return self.share >= 1
 
 
 class Validate(keras.callbacks.Callback):
@@ -146,18 +151,25 @@ class Validate(keras.callbacks.Callback):
             if "iou" in name and row[name] is not None
         }
         progress.history.append(row)
-        if self.watch(result) or self.follow.share >= 1:
+        self.keep_back(time.monotonic() - begun)
+        # What this took may have used up the budget, and someone may have asked to stop meanwhile.
+        spent = self.follow.ended()
+        if self.watch(result) or spent:
             progress.finished = self.end
         if first:
             write_history(progress.history, self.run / "history.csv")
             save_checkpoint(self.run / "checkpoints", self.model, progress)
         self.report.epoch(row)
-        # What the last validation and the offsets will take, with room for a noisy machine, pictures and the graph. On
-        # JAX the first one also compiles, for a minute or more, which shall not cut the run short.
-        reserve = 1.3 * 3 * (time.monotonic() - begun) + 10
+
+    def keep_back(self, took: float) -> None:
+        """Keep back what the last validation and the offsets will take, by the seconds that a validation took.
+
+        There is room for a noisy machine, pictures and the graph. On JAX the first one also compiles, for a minute or
+        more, which shall not cut the run short.
+        """
         compiles = keras.backend.backend() == "jax" and not self.compiled
         most = FIRST * (self.budget.seconds or math.inf) if compiles else math.inf
-        self.budget.reserve, self.compiled = min(reserve, most), True
+        self.budget.reserve, self.compiled = min(1.3 * 3 * took + 10, most), True
 
     def watch(self, result: dict) -> bool:
         """Warn of a class that is never predicted, and stop a run that no longer gains: true."""

@@ -45,7 +45,7 @@ from unetpp.training.options import Options
 from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
-from unetpp.training.trackers import imported, tensorboard, tracking
+from unetpp.training.trackers import reach, tensorboard, tracking
 from unetpp.training.validation import draw_validation, open_network, predict, score
 
 # Batches by which the averaged weights' statistics are measured before each validation.
@@ -85,7 +85,7 @@ def train(
 
     Raises:
         KeyboardInterrupt: if it was interrupted, once all is saved.
-        TrainingError: if the loss is not a number again and again.
+        TrainingError: if the loss is not a number again and again, or a tracker cannot be started.
         DatasetError: if more than 1 % of the images cannot be read.
     """
     options = plan.options
@@ -130,9 +130,9 @@ def train(
 
 
 def check(plan: Plan, trackers: Sequence[str] = ()) -> None:
-    """Raise what would end a run before its first step: SettingError, BundleError or InstallError."""
+    """Raise what would end a run before its first step: SettingError, BundleError, InstallError or TrainingError."""
     losses.get(plan.options.loss, class_weights=plan.class_weights)
-    imported(trackers)
+    reach(trackers)
     # Building takes a second or two, so only where that or what is read may fail.
     if plan.options.low_memory or plan.options.start:
         with precision(plan.options.precision):

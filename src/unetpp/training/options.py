@@ -105,6 +105,7 @@ class Options:
             "network": self.network not in NETWORKS,
             "filters": not 2 <= len(self.filters) <= 6 or min(self.filters) < 1,
             "inner_filters": self.inner_filters not in (INNER if self.network == "UNetPP" else ("first",)),
+            "deep_supervision": self.deep_supervision and self.network == "UNet",
             "long_side": self.long_side is not None and self.long_side < 0,
             "devices": self.devices < 1,
             "batch": self.batch < 0 or self.batch % max(self.devices, 1),
@@ -126,6 +127,7 @@ class Options:
         }
         self._refuse(
             problems,
+            deep_supervision="leave it out: UNet has no inner heads",
             batch=f"a multiple of {self.devices}, the devices",
             patience="from 1 on, and with --validation above 0",
             validation="a share from 0 to below 1; or a file, without --folds",

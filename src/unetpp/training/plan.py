@@ -16,6 +16,7 @@ from unetpp.training.options import Options
 from unetpp.training.sides import choose_sides
 from unetpp.training.start import (
     check_channels,
+    check_images,
     network_settings,
     options_of,
     read_start,
@@ -95,7 +96,8 @@ def make_plan(
         classes: names by index; None to count the masks' values.
 
     Raises:
-        DatasetError, ImageError, MaskError: for data that cannot be trained on.
+        DatasetError, ImageError, MaskError: for data that cannot be trained on, or that the model to start from would
+            refuse to predict.
         SettingError: for options that do not fit the data.
         BundleError: if the model to start from cannot be read.
     """
@@ -117,6 +119,7 @@ def make_plan(
         if channels < len(start.normalization.mean):
             why["channels"] = f"as {options.start}: grey images are repeated for it"
             channels = len(start.normalization.mean)
+        check_images(samples, start)
     options = decide_size(samples, sizes, len(names), options, start, why)
     scaling = start.scaling if start else measure_scaling(sizes, options.long_side or None)
     check_sides(samples, sizes, scaling)

@@ -1,12 +1,18 @@
 """The model that a run starts from."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unetpp.bundle import Bundle, find_bundle, read_bundle
-from unetpp.errors import SettingError
+from unetpp.data.dataset import Sample
+from unetpp.data.images import as_float, read_image, to_channels
+from unetpp.data.normalization import check_range
+from unetpp.data.resample import resize_image
+from unetpp.data.threads import parallel
+from unetpp.errors import ImageError, SettingError
 from unetpp.training.options import Options
 
 # The highest learning rate of a run that starts from a model.
@@ -39,22 +45,29 @@ def read_start(options: Options) -> Bundle:
     return start
 
 
-def former_sides(start: str) -> dict[Path, bool]:
+def former_sides(start: str, samples: Sequence[Sample]) -> tuple[dict[Path, bool], bool]:
     """Whether images were held out by the run of a model, if it lies in its run's folder, or False: trained on.
 
-    What the run itself started from has learnt counts, too, as long as that is there.
+    What the run itself started from has learnt counts, too, as long as that is there. Where none of a run's images is
+    where it was, they have moved, and samples of the same stems are taken for them.
+
+    Returns:
+        (sides, moved): by an image's place; whether any was known by its stem alone.
 
     Raises:
         SettingError: if the run's list of them is damaged.
     """
     run = Path(full_place(start)).parent
     if not (run / "plan.json").is_file() or not (run / "split.json").is_file():
-        return {}
+        return {}, False
+    now = {sample.stem: sample.image for sample in samples}
     try:
         rows = json.loads((run / "split.json").read_text(encoding="utf-8"))
         earlier = json.loads((run / "plan.json").read_text(encoding="utf-8"))["options"].get("start", "")
+        moved = not any(Path(row["image"]).exists() for side in ("train", "validation") for row in rows[side])
         sides = {
-            Path(row["image"]).resolve(): side == "validation"
+            Path(now.get(row["stem"], row["image"]) if moved else row["image"]).resolve(): side
+            == "validation"
             for side in ("train", "validation")
             for row in rows[side]
         }
@@ -64,9 +77,10 @@ def former_sides(start: str) -> dict[Path, bool]:
             where=run / "split.json",
             mend="mend it, or move the model to a folder of its own",
         ) from error
-    before = former_sides(earlier) if earlier and Path(earlier).is_dir() else {}
+    found = earlier and Path(earlier).is_dir()
+    before, moved_before = former_sides(earlier, samples) if found else ({}, False)
     learnt = {image: False for image, held in before.items() if not held}
-    return {**before, **sides, **learnt}
+    return {**before, **sides, **learnt}, moved or moved_before
 
 
 def options_of(start: Bundle, options: Options, names: tuple[str, ...], why: dict[str, str]) -> Options:
@@ -120,3 +134,19 @@ def check_channels(start: Bundle, channels: int) -> None:
             f"the model to start from takes {wanted} channels, the images have {channels}",
             mend="train without --from",
         )
+
+
+def check_images(samples: Sequence[Sample], start: Bundle) -> None:
+    """Raise `ImageError` for an image that a model would refuse to predict, as it would go on to after training."""
+
+    def check(sample: Sample) -> None:
+        image = read_image(sample.image)
+        pixels = as_float(to_channels(image, len(start.normalization.mean)))
+        pixels = resize_image(pixels, start.scaling.size(image.shape[:2]))
+        try:
+            check_range(image, pixels, start.normalization)
+        except ImageError as error:
+            mend = f"{error.mend}, or train without --from"
+            raise ImageError(error.what, where=sample.image, mend=mend) from error
+
+    parallel(check, samples)

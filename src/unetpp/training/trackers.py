@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from unetpp.errors import InstallError, SettingError
+from unetpp.errors import InstallError, SettingError, TrainingError
 from unetpp.training.plan import Plan
 from unetpp.training.validation import side_by_side
 
@@ -31,22 +31,50 @@ def tracking(names: Sequence[str], plan: Plan, run: Path) -> Iterator[list[keras
     Raises:
         InstallError: if one is not installed.
         SettingError: if one is not known.
+        TrainingError: if one cannot be started.
     """
     packages = imported(names)
     options = {key: str(value) for key, value in asdict(plan.options).items()}
     with ExitStack() as stack:
         if "mlflow" in names:
             mlflow = packages["mlflow"]
-            stack.enter_context(mlflow.start_run(run_name=run.name))
-            mlflow.log_params(options)
+            with starting("mlflow"):
+                stack.enter_context(mlflow.start_run(run_name=run.name))
+                mlflow.log_params(options)
         if "wandb" in names:
             wandb = packages["wandb"]
-            stack.enter_context(wandb.init(project="unetpp", name=run.name, config=options, dir=run))
+            with starting("wandb"):
+                stack.enter_context(wandb.init(project="unetpp", name=run.name, config=options, dir=run))
         callbacks = {
             "mlflow": lambda: mlflow.keras.MlflowCallback(),
             "wandb": lambda: wandb.integration.keras.WandbMetricsLogger(),
         }
         yield [callbacks[name]() for name in names]
+
+
+def reach(names: Sequence[str]) -> None:
+    """Raise what `tracking` would, as far as that can be told without a run of theirs."""
+    packages = imported(names)
+    asks = {
+        "mlflow": lambda: packages["mlflow"].MlflowClient().search_experiments(max_results=1),
+        "wandb": lambda: packages["wandb"].login(),
+    }
+    for name in names:
+        with starting(name):
+            asks[name]()
+
+
+@contextmanager
+def starting(name: str) -> Iterator[None]:
+    """Whatever a tracker raises within is a TrainingError of a line."""
+    try:
+        yield
+    except Exception as error:
+        said = str(error).strip() or type(error).__name__
+        raise TrainingError(
+            f"{name} cannot be started: {said.splitlines()[0]}",
+            mend=f"set {name} up otherwise, or leave --tracker {name} out",
+        ) from error
 
 
 def imported(names: Sequence[str]) -> dict[str, Any]:
