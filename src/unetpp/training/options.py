@@ -131,6 +131,7 @@ class Options:
             batch=f"a multiple of {self.devices}, the devices",
             patience="from 1 on, and with --validation above 0",
             validation="a share from 0 to below 1; or a file, without --folds",
+            fold="from 1 to the number of --folds",
         )
         # A model to start from brings a depth of its own.
         if not self.start:
