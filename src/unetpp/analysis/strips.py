@@ -52,8 +52,9 @@ def whole_objects(
         regions = label(labels > 0, connectivity=2)
         open_ones = np.zeros(regions.max() + 1, bool)
         open_ones[np.unique(regions[-MARGIN:])] = True
+        open_ones[0] = False
         # Whether the hole of a ring is empty decides what the ring is.
-        open_ones[np.unique(regions[enclosed(open_ones[regions] & (regions > 0))])] = True
+        open_ones[np.unique(regions[enclosed(open_ones[regions])])] = True
         open_ones[0] = False
         if thin and len(labels) <= LONGEST * rows:
             open_ones = linked(regions, np.isin(labels, thin), open_ones)
@@ -72,11 +73,15 @@ def whole_objects(
 
 def enclosed(unfinished: np.ndarray) -> np.ndarray:
     """Where holes of unfinished regions are, or may be once what lies below is known: (H, W) bool, as they are."""
-    around = ~unfinished
+    holes, rows = np.zeros_like(unfinished), np.flatnonzero(unfinished.any(1))
+    # Above the first of their rows there are none.
+    top = rows[0] if len(rows) else len(unfinished) - 1
+    around = ~unfinished[top:]
     around[-1] = False
     # The first pixel of the frame is outside, and so is what hangs together with it.
     framed = np.pad(around, ((1, 0), (1, 1)), constant_values=True)
-    return label(framed, connectivity=1)[1:, 1:-1] > 1
+    holes[top:] = label(framed, connectivity=1)[1:, 1:-1] > 1
+    return holes
 
 
 def linked(regions: np.ndarray, thin: np.ndarray, some: np.ndarray) -> np.ndarray:
