@@ -59,10 +59,8 @@ def quantize(
     say(f"scoring {len(rest)} images as it is")
     before = evaluate(predictor, rest, bundle.classes)
     inputs = [piece for sample in calibrating for piece in network_inputs(predictor, sample)]
-    floating = {
-        "the first layer": convolutions(openvino_core().read_model(graph))[:1],
-        "the full resolution": full_resolution(openvino_core().read_model(graph)),
-    }
+    network = openvino_core().read_model(graph)
+    floating = {"the first layer": convolutions(network)[:1], "the full resolution": full_resolution(network)}
     with tempfile.TemporaryDirectory(prefix=".int8-", dir=folder) as scratch:
         for k, (what, layers) in enumerate(floating.items()):
             # A file of its own: OpenVINO may still have the former mapped.
@@ -96,8 +94,8 @@ def full_resolution(model) -> list:
     if shape.is_dynamic:
         model.reshape([1, SIDE, SIDE, shape[3].get_length()])
     # (B, C, H, W)
-    height = [node.output(0).shape[2] for node in convolutions(model)]
-    return [node for node, own in zip(convolutions(model), height, strict=True) if own == max(height)]
+    height = {node: node.output(0).shape[2] for node in convolutions(model)}
+    return [node for node, own in height.items() if own == max(height.values())]
 
 
 def spread_over(samples: Sequence[Sample], most: int) -> list[Sample]:
