@@ -57,7 +57,7 @@ def table(scores: dict) -> Table:
 def objects(scores: dict) -> Table:
     """`summarize` as a table of objects: a row a class."""
     result = plain_table(
-        "found at IoU 0.5; AP = TP / (TP + FP + FN), mAP its mean over IoU 0.5 to 0.95,\n"
+        "found at IoU 0.5; AP = TP / (TP + FP + FN), mAP its mean over IoU 0.5 to 0.95, "
         "PQ: panoptic quality, count error: mean of an image"
     )
     names(result, "objects")
