@@ -188,11 +188,29 @@ def test_every_option_builds_trains_and_serialises(settings, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.get_config() == model.get_config()
-    for a, b in zip(
-        as_list(model.predict(images, verbose=0)), as_list(again.predict(images, verbose=0)), strict=True
-    ):
+    for a, b in zip(as_list(model(images)), as_list(again(images)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
         assert a.shape[:3] == images.shape[:3]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces a graph")
+def test_each_optimiser_s_first_step_is_traced_once():
+    traced = []
+
+    class Counted(UNetPP):
+        def train_step(self, data):
+            traced.append(data)
+            return super().train_step(data)
+
+    model, images, masks = (
+        Counted((32, 32, 3), filters=(2, 4)),
+        fixed_images()[:, :, :32],
+        np.zeros((2, 32, 32)),
+    )
+    for optimizer in (None, "sgd"):
+        model.compile(optimizer)
+        model.fit(images, masks, verbose=0)
+    assert len(traced) == 2
 
 
 def test_numpy_counts_as_python_does():

@@ -106,7 +106,7 @@ def test_a_budget_that_is_spent_before_the_first_step_gives_a_model(samples, tmp
 
 
 def test_a_first_validation_that_compiles_cuts_no_run_short(samples, tmp_path, monkeypatch):
-    waits, kept, predict = iter([1.0]), [], callbacks.predict
+    waits, kept, predict, run = iter([1.0]), [], callbacks.predict, tmp_path / "run"
 
     def slow_at_first(*given):
         time.sleep(next(waits, 0))
@@ -114,16 +114,18 @@ def test_a_first_validation_that_compiles_cuts_no_run_short(samples, tmp_path, m
 
     class Watch(Watcher):
         def step(self, budget, loss):
+            super().step(budget, loss)
             kept.append(budget.reserve)
 
     monkeypatch.setattr(callbacks, "predict", slow_at_first)
-    budget = Budget(seconds=30.0)
-    fit.train(
-        planned(samples, tmp_path / "run", budget=30.0, epochs=0), tmp_path / "run", budget, report=Watch()
-    )
+    monkeypatch.setattr(callbacks, "FIRST", 0.001)
+    plan, budget = planned(samples, run, budget=3000.0, epochs=0), Budget(seconds=3000.0)
+    watcher = Watch(at=LEAST_STEPS + 1, act=lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        fit.train(plan, run, budget, report=watcher)
     # Only JAX takes so long to compile.
     known = kept[LEAST_STEPS]
-    assert known == pytest.approx(0.15 * 30) if keras.backend.backend() == "jax" else known > 10
+    assert known == pytest.approx(0.001 * 3000) if keras.backend.backend() == "jax" else known > 10
 
 
 @pytest.mark.parametrize("end", ["budget", "signal"])

@@ -209,6 +209,12 @@ class UNetPP(keras.Model):
             **kwargs,
         )
 
+    def make_train_function(self, force=False):
+        """Keras' step, for an optimiser that has its variables: in its first step TensorFlow would trace it twice."""
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def get_compile_config(self):
         """What `compile_from_config` compiles by."""
         config = super().get_compile_config()

@@ -44,7 +44,7 @@ def build(plan: Plan) -> UNetPP:
         weights = (*weights, max(weights[1:]))
     loss = losses.get(options.loss, class_weights=weights)
     model.compile(optimizer, loss=loss, metrics=[], head_weights=options.head_weights)
-    # Within the first step, TensorFlow would trace the making of each variable: seconds, more the deeper the network.
+    # A checkpoint has its variables, too.
     optimizer.build(model.trainable_variables)
     return model
 
