@@ -25,6 +25,7 @@ from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
 from unetpp.errors import BundleError, OutputError
 from unetpp.inference.predict import open_predictor
+from unetpp.model.policy import policy
 
 
 def saved(folder, network=UNetPP, **settings):
@@ -45,6 +46,22 @@ def test_a_bundle_gives_back_the_model_and_its_description(network, tmp_path):
     assert type(rebuilt) is network
     image = np.random.default_rng(0).random((1, 16, 32, 1), np.float32)
     np.testing.assert_allclose(rebuilt.predict(image, verbose=0), model.predict(image, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_of_what_the_network_in_training_is_its_arguments_are_kept(precision, tmp_path):
+    with policy(precision):
+        model = UNetPP((None, None, 1), 2, filters=(4, 8), kernel_regularizer="l2")
+    model.get_layer("x_0_0_conv_a").trainable = False
+    mean = np.array([0.25], np.float32)
+    bundle = Bundle("UNetPP", model.get_config(), ("nothing", "thing"), Normalization(tuple(mean), (0.5,)))
+    save_bundle(tmp_path / "model", bundle, model)
+    again, rebuilt = load_model(tmp_path / "model")
+    assert again.normalization == Normalization((0.25,), (0.5,))
+    assert rebuilt.compute_dtype == "float32"
+    assert rebuilt.get_layer("x_0_0_conv_a").trainable
+    for kept, given in zip(rebuilt.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, given)
 
 
 def test_the_optimiser_s_state_is_left_out(tmp_path):

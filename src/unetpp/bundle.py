@@ -21,7 +21,7 @@ from unetpp.data.images import atomic_path
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
 from unetpp.errors import BundleError, InstallError, OutputError, SettingError
-from unetpp.model.saving import weights_of
+from unetpp.model.saving import STATE, weights_of
 
 # The newest version of a description that is read.
 FORMAT = 2
@@ -38,7 +38,7 @@ class Bundle:
 
     Attributes:
         network: "UNetPP" or "UNet".
-        settings: the network's arguments, as from its `get_config`.
+        settings: the network's arguments, as from its `get_config`, of which `save_bundle` leaves out what is none.
         classes: the name of each class, by index.
         normalization: of the images.
         scaling: of the images.
@@ -79,7 +79,8 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
 
     Args:
         folder: is made, or replaced if it holds a bundle.
-        bundle: the description; `sha256` is filled in.
+        bundle: the description; `sha256` is filled in. What predicts is in float32 and has no frozen layers, whatever
+            the network in training has.
         model: a `UNetPP` or `UNet`, whose weights are saved.
 
     Returns:
@@ -89,6 +90,7 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
         OutputError: if it cannot be written.
     """
     folder = Path(folder)
+    settings = {name: value for name, value in bundle.settings.items() if name not in ("name", *STATE)}
     fresh, old = folder.with_name(f".{folder.name}.new"), former(folder)
     try:
         if old.exists() and not folder.exists():
@@ -97,7 +99,7 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
             shutil.rmtree(leftover, ignore_errors=True)
         fresh.mkdir(parents=True)
         write_durable(fresh / WEIGHTS, weights_of(model))
-        bundle = replace(bundle, sha256={WEIGHTS: checksum(fresh / WEIGHTS)})
+        bundle = replace(bundle, settings=settings, sha256={WEIGHTS: checksum(fresh / WEIGHTS)})
         write_durable(fresh / DESCRIPTION, description(bundle))
         exchange(folder, fresh, old)
     except OSError as error:
@@ -249,7 +251,9 @@ def write_description(folder: Path, bundle: Bundle) -> None:
 def description(bundle: Bundle) -> bytes:
     """The content of bundle.json."""
     content = {**asdict(bundle), "format": bundle.format}
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    # NumPy's numbers, such as the mean of some images, as Python's.
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=lambda number: number.item())
+    return f"{text}\n".encode()
 
 
 def verified(folder: Path, bundle: Bundle, name: str) -> Path:

@@ -1,15 +1,20 @@
 """The engine's settings, its cache, and what it refuses."""
 
+import itertools
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import openvino
+import psutil
 import pytest
 from openvino import opset13 as ops
 
 from unetpp.errors import SettingError
 from unetpp.inference.engine import KEPT, check_device, openvino_core, openvino_engine
+
+NUCLEI = Path(__file__).parents[2] / "models" / "nuclei" / "int8.xml"
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,16 @@ def test_threads_share_an_engine(graph):
     for k in range(4):
         assert found[k].shape == (1, 16, 16 + 16 * k, 1)
         np.testing.assert_allclose(found[k][0, 1:-1, 1:-1], k, rtol=1e-3)
+
+
+def test_images_of_ever_new_sizes_take_no_more_memory():
+    run, sizes = openvino_engine(NUCLEI, threads=1), itertools.product(range(16, 81, 16), range(16, 97, 16))
+    taken = []
+    for height, width in sizes:
+        run(np.zeros((1, height, width, 3), np.float32))
+        taken.append(psutil.Process().memory_info().rss)
+    # 10 to 20 MB a size if all were kept.
+    assert taken[-1] - taken[9] < 1e8
 
 
 def test_a_result_stays_when_the_next_image_is_run(graph):

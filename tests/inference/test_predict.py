@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from unetpp import UNetPP
 from unetpp.data.normalization import Normalization
@@ -127,11 +128,19 @@ def test_regions_are_normalised_as_the_whole_image_is_at_working_size():
         (np.full((8, 8, 1), np.nan, np.float32), "NaN or infinite"),
         (np.zeros((8, 8), np.uint8), "the image is 8 x 8, not height x width x channels"),
         (np.zeros((1, 8, 8, 1), np.uint8), "1 x 8 x 8 x 1"),
+        (np.zeros((0, 8, 1), np.uint8), "0 x 8 x 1"),
     ],
 )
 def test_arrays_that_are_no_image_are_refused(image, saying):
     with pytest.raises(ImageError, match=saying):
         Predictor(pointwise, PLAIN, multiple=8)(image)
+
+
+def test_pillow_s_images_and_lists_are_arrays_too():
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    colours = np.stack([image] * 3, -1)
+    predictor = Predictor(pointwise, Normalization((0.0,) * 3, (1.0,) * 3), multiple=8)
+    np.testing.assert_array_equal(predictor(Image.fromarray(colours)), predictor(colours))
 
 
 def test_the_long_side_is_scaled_for_the_network_and_back():

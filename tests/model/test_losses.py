@@ -398,3 +398,31 @@ def test_a_weighted_loss_is_read_twice_from_one_config():
 
 def test_balanced_weights_need_no_number_of_classes():
     assert resolve_class_weights("balanced", None, counts=[75, 25]) == (2 / 3, 2.0)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1, 1), (2, 4, 4), (2, 8, 8, 2), (2, 8, 8, 1, 1)])
+def test_masks_of_another_size_than_the_predictions_are_refused(shape):
+    with pytest.raises(
+        SettingError, match=r"masks of shape .* do not fit predictions of shape \(2, 8, 8, 3\)"
+    ):
+        losses.dice(np.zeros(shape, np.int32), np.full((2, 8, 8, 3), 1 / 3, np.float32))
+
+
+def test_a_weight_a_pixel_is_refused_by_a_loss_itself():
+    y, p = draw(21, shape=(8, 8, 8))
+    for images in (slice(0, 1), slice(0, 8)):
+        with pytest.raises(SettingError, match="one an image, not 8 x 8"):
+            losses.Crossentropy()(y[images], p[images], sample_weight=np.ones((8, 8, 8))[images])
+    weights = np.arange(8.0)
+    expected = (weights * value("crossentropy", y, p)).mean()
+    assert float(losses.Crossentropy()(y, p, sample_weight=weights[:, None])) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_what_keras_ignores_in_a_sum_counts_no_more_than_alone():
+    y, p = draw(22)
+    y[:, :3] = 255
+    own, theirs = losses.Dice(ignore_index=255), keras.losses.SparseCategoricalCrossentropy(ignore_class=255)
+    p = ops.convert_to_tensor(p, "float32")
+    assert float((own + theirs)(y, p)) == pytest.approx(float(own(y, p)) + float(theirs(y, p)), rel=1e-5)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
+from unetpp.errors import SettingError
 from unetpp.model import metrics
 
 PEERS = {"IoU": jaccard_score, "Dice": f1_score, "Precision": precision_score, "Recall": recall_score}
@@ -69,3 +70,29 @@ def test_every_metric_is_serialisable(name):
     metric = getattr(metrics, name)(3, class_index=2, ignore_index=7, name="mine")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
     assert again.get_config() == metric.get_config()
+
+
+def test_callbacks_look_for_the_highest_score(tmp_path):
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 1, activation="softmax")])
+    model.compile(loss="sparse_categorical_crossentropy", metrics=[metrics.IoU(2, name="iou")])
+    callbacks = [
+        keras.callbacks.EarlyStopping(monitor="val_iou"),
+        keras.callbacks.ReduceLROnPlateau(monitor="val_iou"),
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_iou", save_best_only=True),
+    ]
+    x, y = np.zeros((1, 4, 4, 1)), np.zeros((1, 4, 4))
+    model.fit(x, y, validation_data=(x, y), callbacks=callbacks, verbose=0)
+    assert all(callback.monitor_op(2, 1) for callback in callbacks)
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_a_class_that_is_not_there_is_refused(index):
+    with pytest.raises(SettingError, match="from 0 to 2"):
+        metrics.IoU(3, class_index=index)
+
+
+def test_masks_of_another_size_than_the_predictions_are_refused():
+    p = np.full((2, 8, 8, 3), 1 / 3, np.float32)
+    for y in (np.zeros((2, 4, 4)), np.zeros((2, 8, 8, 2))):
+        with pytest.raises(SettingError, match="do not fit predictions of shape"):
+            metrics.IoU(3).update_state(y, p)

@@ -353,14 +353,70 @@ def test_a_loss_function_of_a_single_channel_is_the_loss_of_its_name():
     np.testing.assert_allclose(found, float(ops.mean(expected)), rtol=1e-5)
 
 
-def test_metrics_leave_out_the_pixels_that_the_loss_ignores():
+KERAS_OWN = keras.losses.SparseCategoricalCrossentropy(ignore_class=255)
+
+
+@pytest.mark.parametrize(
+    "ignoring",
+    [
+        losses.Tversky(ignore_index=255) + losses.Focal(ignore_index=255),
+        KERAS_OWN,
+        losses.Dice(ignore_index=255) + KERAS_OWN,
+        losses.weighted_loss(KERAS_OWN, [1, 2]),
+    ],
+)
+def test_metrics_leave_out_the_pixels_that_the_loss_ignores(ignoring):
     model = UNetPP((16, 16, 1), 2, filters=(2, 4))
-    ignoring = losses.Tversky(ignore_index=255) + losses.Focal(ignore_index=255)
     x = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
-    right = model.predict(x, verbose=0).argmax(-1)
+    right = np.asarray(model(x)).argmax(-1)
     y = np.where(np.arange(16) < 4, 255, right)
     model.compile(loss=ignoring)
     assert model.evaluate(x, y, verbose=0, return_dict=True)["iou"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "saying"),
+    [
+        ({"loss": ["dice", "dice"]}, "head_weights"),
+        ({"loss": {"head_1": "dice", "head_2": "dice"}}, "head_weights"),
+        ({"loss": "dice", "loss_weights": [1, 2]}, "head_weights"),
+        ({"metrics": {"head_1": "accuracy"}}, "deepest head"),
+        ({"metrics": [["accuracy"], ["accuracy"]]}, "deepest head"),
+        ({"weighted_metrics": [[], ["accuracy"]]}, "deepest head"),
+    ],
+)
+def test_what_keras_takes_by_head_is_refused(given, saying):
+    model = UNetPP((16, 16, 1), 2, filters=(2, 4, 4), deep_supervision=True)
+    with pytest.raises(SettingError, match=saying):
+        model.compile(**given)
+
+
+def test_a_network_for_any_size_says_which_sizes_fit():
+    model = UNetPP((None, 16, 1), 2, filters=(2, 4, 4))
+    assert model(np.zeros((1, 20, 16, 1), np.float32)).shape == (1, 20, 16, 2)
+    with pytest.raises(SettingError, match=r"18 x 16 pixels .* multiples of 4"):
+        model(np.zeros((1, 18, 16, 1), np.float32))
+
+
+def test_weights_of_a_network_with_other_heads_are_refused(tmp_path):
+    settings = {"input_shape": (16, 16, 1), "num_classes": 2, "filters": (2, 4, 4)}
+    deep, plain = UNetPP(**settings, deep_supervision=True), UNetPP(**settings)
+    deep.save_weights(tmp_path / "deep.weights.h5")
+    with pytest.raises(SettingError, match=r"deep\.weights\.h5: these are weights of .* layers"):
+        plain.load_weights(tmp_path / "deep.weights.h5")
+    again = UNetPP(**settings, deep_supervision=True)
+    again.load_weights(tmp_path / "deep.weights.h5")
+    image = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
+    np.testing.assert_allclose(again.pruned(2)(image), deep(image)[-1], atol=1e-6)
+
+
+def test_a_clone_of_a_compiled_network_gives_the_same_with_its_weights():
+    model = UNetPP((16, 16, 1), 2, filters=(2, 4))
+    model.compile()
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    image = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
+    np.testing.assert_allclose(clone(image), model(image), atol=1e-6)
 
 
 def test_a_weight_a_pixel_is_refused_and_one_an_image_counts():

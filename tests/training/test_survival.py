@@ -14,10 +14,11 @@ from disks import fill, mounted
 from runs import Watcher, planned, same, state
 
 from unetpp.bundle import load_model, read_bundle
+from unetpp.data.dataset import find_samples
+from unetpp.data.synthetic import write_dataset
 from unetpp.errors import DatasetError, OutputError, TrainingError
 from unetpp.model import losses
 from unetpp.training import fit
-from unetpp.training.planfile import load_plan
 from unetpp.training.schedule import Budget
 
 pytestmark = pytest.mark.usefixtures("no_graph")
@@ -27,10 +28,21 @@ AIMED = 12
 KILLS = int(os.environ.get("UNETPP_KILLS", "3"))
 
 
-def test_two_runs_are_equal_bit_for_bit(samples, tmp_path):
-    for name in ("one", "two"):
-        fit.train(planned(samples, tmp_path / name), tmp_path / name, Budget(), report=Watcher())
-    assert same(state(tmp_path / "one")[1], state(tmp_path / "two")[1])
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What a run ends with to which nothing happened."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_dataset(folder / "data", 6, size=(64, 64), seed=5)
+    plan = planned(find_samples(folder / "data"), folder / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "add_graph", lambda run: None)
+        fit.train(plan, folder / "run", Budget(), report=Watcher())
+    return state(folder / "run")[1]
+
+
+def test_two_runs_are_equal_bit_for_bit(undisturbed, samples, tmp_path):
+    fit.train(planned(samples, tmp_path / "run"), tmp_path / "run", Budget(), report=Watcher())
+    assert same(undisturbed, state(tmp_path / "run")[1])
 
 
 INTERRUPTED = """
@@ -228,9 +240,7 @@ def test_a_run_whose_graph_cannot_be_made_has_a_model_and_says_so(samples, tmp_p
 
 
 @pytest.mark.parametrize("leave", [0, 20_000])
-def test_a_full_disk_stops_a_run_that_then_goes_on(samples, tmp_path, leave):
-    planned(samples, tmp_path / "whole")
-    fit.train(load_plan(tmp_path / "whole"), tmp_path / "whole", Budget(), report=Watcher())
+def test_a_full_disk_stops_a_run_that_then_goes_on(undisturbed, samples, tmp_path, leave):
     (tmp_path / "run").mkdir()
     with mounted(tmp_path / "run", 2**21) as run:
         plan = planned(samples, run)
@@ -240,7 +250,7 @@ def test_a_full_disk_stops_a_run_that_then_goes_on(samples, tmp_path, leave):
         (run / "filler").unlink()
         assert state(run)[0].epoch == 1
         fit.train(plan, run, Budget(), report=Watcher(), resume=True)
-        assert same(state(tmp_path / "whole")[1], state(run)[1])
+        assert same(undisturbed, state(run)[1])
 
 
 KILLED = """

@@ -72,6 +72,9 @@ def openvino_engine(
     check_device(core, device, precision)
     warm_up()
     settings: dict[str, Any] = {"NUM_STREAMS": streams}
+    if device == "CPU":
+        # It would keep what it makes for each size of images, 10 to 20 MB, without end.
+        settings["CPU_RUNTIME_CACHE_CAPACITY"] = "0"
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     if PRECISIONS[precision]:

@@ -66,6 +66,7 @@ class Predictor:
 
     def outputs(self, image: np.ndarray) -> np.ndarray:
         """What the network gives at the image's own size: as `__call__`, with a plane more if it knows seams."""
+        image = np.asarray(image)
         return resize_image(mean(self._views(image)), image.shape[:2])
 
     def members(self, image: np.ndarray) -> Iterator[np.ndarray]:
@@ -106,9 +107,10 @@ class Predictor:
 
     def resized(self, image: np.ndarray) -> np.ndarray:
         """Bring to working size: (H, W, C) -> (h, w, channels) float32."""
-        if image.ndim != 3:
+        if image.ndim != 3 or not image.size:
             shape = " x ".join(map(str, image.shape))
-            raise ImageError(f"the image is {shape}, not height x width x channels", mend="add the axis")
+            mend = "give an image with pixels" if image.ndim == 3 else "add the axis"
+            raise ImageError(f"the image is {shape}, not height x width x channels", mend=mend)
         pixels = as_float(to_channels(image, len(self.normalization.mean)))
         return resize_image(pixels, self.scaling.size(image.shape[:2]))
 

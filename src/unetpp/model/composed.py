@@ -11,6 +11,16 @@ from unetpp.model.weights import resolve_class_weights
 class Own(keras.losses.Loss):
     """A loss of this package: a value an image, (B,) float32, and `a + b` is a sum, also with losses of Keras."""
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The mean of the images' values, weighted by `sample_weight` (B,).
+
+        Raises:
+            SettingError: for a weight a pixel.
+        """
+        if sample_weight is not None:
+            sample_weight = one_an_image(sample_weight, y_pred)
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def __add__(self, other):
         return add(self, other)
 
@@ -100,10 +110,35 @@ class Weighted(Own):
         return cls(**config | {"function": keras.saving.deserialize_keras_object(config["function"])})
 
 
+def one_an_image(sample_weight, y_pred):
+    """Sample weights as (B,); Keras would stretch those of pixels over images, or fail.
+
+    Raises:
+        SettingError: for a weight a pixel, as far as that is known before a step.
+    """
+    sample_weight = ops.convert_to_tensor(sample_weight)
+    known = getattr(sample_weight.shape, "rank", 1) is not None
+    sides = tuple(sample_weight.shape)[1:] if known else ()
+    if any(side not in (None, 1) for side in sides):
+        raise SettingError(
+            f"sample_weight is one an image, not {' x '.join(map(str, sides))}",
+            mend="weigh classes by the loss' class_weights, and leave pixels out by its ignore_index",
+        )
+    return ops.reshape(sample_weight, (ops.shape(y_pred)[0],))
+
+
 def by_image(values):
-    """The mean of each image's values, of which Keras' own losses have one a pixel: (B, ...) -> (B,) float32."""
+    """The mean of each image's values, of which Keras' own losses have one a pixel: (B, ...) -> (B,) float32.
+
+    Values that do not count, as Keras marks those of an `ignore_class`, are left out.
+    """
+    counts = getattr(values, "_keras_mask", None)
     values = ops.cast(values, "float32")
-    return ops.mean(values, axis=tuple(range(1, len(values.shape)))) if len(values.shape) > 1 else values
+    if len(values.shape) == 1:
+        return values
+    rows = ops.reshape(values, (ops.shape(values)[0], -1))
+    w = ops.ones_like(rows) if counts is None else ops.cast(ops.reshape(counts, ops.shape(rows)), "float32")
+    return weighted_mean(rows, w)
 
 
 def add(loss, other):

@@ -269,8 +269,14 @@ def _class_of(function):
 
 def ignored(loss) -> int | None:
     """The class whose true pixels no term of a loss counts, if there is one."""
-    found = {getattr(term, "options", {}).get("ignore_index") for term in terms(loss)}
+    found = {_ignored(term) for term in terms(loss)}
     return found.pop() if len(found) == 1 else None
+
+
+def _ignored(term) -> int | None:
+    """What one term does not count: `ignore_index` of this package, `ignore_class` of Keras."""
+    term = term.function if isinstance(term, Weighted) else term
+    return getattr(term, "options", {}).get("ignore_index", getattr(term, "ignore_class", None))
 
 
 def weighted_loss(loss, class_weights, *, class_names=None, **options):

@@ -8,6 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from unetpp.errors import SettingError
+from unetpp.model.regions import check_shapes
+
 # Counts are kept as high * UNIT + low, both int32: exact up to 2e15 pixels on every backend.
 UNIT = 2**20
 
@@ -42,12 +45,21 @@ class SegmentationMetric(keras.metrics.Metric):
 
     `update_state` takes integers (B, ...), (B, ..., 1) or one-hot (B, ..., C), and probabilities (B, ..., C).
     A score that is defined for no class is 0.
+
+    Raises:
+        SettingError: for a class that is not there, and for masks of another height or width than the predictions.
     """
 
     score = staticmethod(iou)
 
     def __init__(self, num_classes, class_index=None, ignore_index=None, name=None, dtype=None):
         super().__init__(name=name or type(self).__name__.lower(), dtype=dtype)
+        if class_index is not None and not 0 <= class_index < num_classes:
+            raise SettingError(
+                f"class_index cannot be {class_index}", mend=f"give one from 0 to {num_classes - 1}, or None"
+            )
+        # What callbacks look for, such as keras.callbacks.EarlyStopping: the highest.
+        self._direction = "up"
         self.num_classes, self.class_index, self.ignore_index = num_classes, class_index, ignore_index
         # Rows: tp, predicted, true; the last axis: low, high.
         shape = (3, num_classes, 2)
@@ -66,6 +78,7 @@ class SegmentationMetric(keras.metrics.Metric):
 
     def _labels(self, y_true, y_pred):
         """True and predicted classes and whether they count: three of (N,)."""
+        check_shapes(y_true.shape, y_pred.shape)
         if self.num_classes == 1:
             predicted = ops.cast(ops.reshape(y_pred, (-1,)) >= 0.5, "int32")
         else:

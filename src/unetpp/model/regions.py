@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from unetpp.errors import SettingError
 from unetpp.model.weights import BALANCED, resolve_class_weights
 
 EPSILON = 1e-7
@@ -46,6 +47,7 @@ def weighted_mean(values, w, empty=0.0):
 def pixels(y_true, y_pred, ignore_index):
     """Truth and probabilities (B, N, C) and whether each pixel counts (B, N, 1), all float32."""
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.cast(y_pred, "float32")
+    check_shapes(y_true.shape, y_pred.shape)
     classes = y_pred.shape[-1]
     p = ops.reshape(y_pred, (ops.shape(y_pred)[0], -1, classes))
     rows = ops.shape(p)[0]
@@ -58,6 +60,25 @@ def pixels(y_true, y_pred, ignore_index):
     valid = ops.ones_like(index) if ignore_index is None else ops.cast(index != ignore_index, "float32")
     numbers = np.arange(1, 2) if classes == 1 else np.arange(classes)
     return ops.cast(index == ops.cast(numbers, "float32"), "float32"), p, valid
+
+
+def check_shapes(true, predicted) -> None:
+    """Refuse masks that are not (B, ...), (B, ..., 1) or one-hot (B, ..., C) to predictions (B, ..., C).
+
+    Raises:
+        SettingError: as far as the shapes are known before a step.
+    """
+    if None in (getattr(true, "rank", 1), getattr(predicted, "rank", 1)):
+        return
+    true, predicted = tuple(true), tuple(predicted)
+    sides = true[:-1] if len(true) == len(predicted) else true
+    known = zip(sides, predicted[:-1], strict=False)
+    alike = len(sides) == len(predicted) - 1 and all(a == b or None in (a, b) for a, b in known)
+    if not alike or (len(true) == len(predicted) and true[-1] not in (None, 1, predicted[-1])):
+        raise SettingError(
+            f"masks of shape {true} do not fit predictions of shape {predicted}",
+            mend="give class indices (batch, height, width), or one channel a class",
+        )
 
 
 def with_background(values):

@@ -1,7 +1,13 @@
-"""A network's weights as bytes."""
+"""A network's weights in a file, or as bytes."""
 
 import io
 from contextlib import contextmanager
+from pathlib import Path
+
+from unetpp.errors import SettingError
+
+# Of a network's configuration, what is no argument.
+STATE = ("frozen", "dtype")
 
 
 class File(io.BytesIO):
@@ -20,6 +26,27 @@ def weights_of(model) -> bytes:
     with without_optimizer(model):
         model.save_weights(file)
     return file.getvalue()
+
+
+def check_layers(path, count: int) -> None:
+    """Refuse a file of weights of more or fewer layers than `count`; what is no such file, Keras tells.
+
+    Raises:
+        SettingError: such as for a network with other heads, whose weights would come in the wrong ones.
+    """
+    if not str(path).endswith(".weights.h5") or not Path(path).is_file():
+        return
+    # Comes with Keras; a bundle is written and read without either.
+    import h5py
+
+    with h5py.File(path) as file:
+        found = len(file.get("layers", ()))
+    if found and found != count:
+        raise SettingError(
+            f"these are weights of {found} layers, the network has {count}",
+            where=Path(path),
+            mend="load them into a network with the same settings; pruned(level) has one head of several",
+        )
 
 
 @contextmanager

@@ -30,6 +30,20 @@ def pad_to_multiple(images, multiple):
     return ops.pad(images, pads, mode="reflect")
 
 
+def check_fits(shape, settings) -> None:
+    """Refuse images (B, H, W, C) that a network for any size cannot halve as often as it must.
+
+    Raises:
+        SettingError: for the first side that is known and no multiple.
+    """
+    multiple = 2 ** (len(settings["filters"]) - 1)
+    for side, fixed in zip(shape[1:3], settings["input_shape"], strict=False):
+        if fixed is None and isinstance(side, int) and side % multiple:
+            size = " x ".join(map(str, shape[1:3]))
+            mend = f"give multiples of {multiple}, or build the network for that size, which then pads"
+            raise SettingError(f"images of {size} pixels do not fit a network of this depth", mend=mend)
+
+
 def crop_to(probabilities, input_shape):
     """Undo `pad_to_multiple`: cut the middle (height, width) out."""
     for axis, side in enumerate(input_shape[:2], start=1):

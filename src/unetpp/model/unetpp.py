@@ -7,19 +7,17 @@ X[i, j] is the node at level i (0 = full resolution) and column j::
 """
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from unetpp.errors import SettingError
-from unetpp.model import losses, metrics
+from unetpp.model import losses
 from unetpp.model.blocks import block, check_settings, head, plain, pool, up
+from unetpp.model.objectives import check_shared, default_metrics, find_loss, head_shares
 from unetpp.model.policy import policy
-from unetpp.model.sizes import crop_to, pad_to_multiple
-from unetpp.model.weights import resolve_class_weights
+from unetpp.model.saving import STATE, check_layers
+from unetpp.model.sizes import check_fits, crop_to, pad_to_multiple
 
 FILTERS = (32, 64, 128, 256, 512)
-CLASS_WEIGHTS = (1.0, 50.0, 70.0)
-# Of a configuration, what is no argument.
-STATE = ("frozen", "dtype")
 
 
 @keras.saving.register_keras_serializable(package="unetpp")
@@ -135,6 +133,25 @@ class UNetPP(keras.Model):
             x[i, j] = block(joined, width, inner_dropout=False, regularizer=regularizer, name=name, **options)
         return x
 
+    def __call__(self, inputs, *args, **kwargs):
+        """Images (B, H, W, channels) to probabilities (B, H, W, num_classes), or a list of them, one a head.
+
+        Raises:
+            SettingError: for a size that a network for any size cannot halve as often as it must.
+        """
+        check_fits(getattr(inputs, "shape", ()), self._settings)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """Load what `save_weights` has saved, of a network with as many heads: Keras pairs layers by their order.
+
+        Raises:
+            SettingError: for weights of a network with other layers.
+        """
+        if not skip_mismatch:
+            check_layers(filepath, len(self.layers))
+        super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+
     def pruned(self, level):
         """The network cut off after X[0, level], a `keras.Model` that shares these weights.
 
@@ -165,9 +182,9 @@ class UNetPP(keras.Model):
 
         Args:
             optimizer: as in Keras; None for Adam with a learning rate of 5e-4.
-            loss: a Keras loss, or a name or a sum of names of `unetpp.model.losses`.
-            metrics: as in Keras; None for the mean Dice and IoU over the classes, of the pixels that the loss does not
-                ignore.
+            loss: a Keras loss, or a name or a sum of names of `unetpp.model.losses`; all heads learn by it.
+            metrics: a list as in Keras, of the deepest head; None for the mean Dice and IoU over the classes, of the
+                pixels that the loss does not ignore.
             class_weights: weights of the default loss, by class index, so not with `loss`. None: 1 / 50 / 70 with
                 three classes (background, blood cell, bacteria), else all alike.
             head_weights: with deep supervision, how much each head's loss counts, the shallowest first; None for
@@ -179,27 +196,9 @@ class UNetPP(keras.Model):
             SettingError: for weights that cannot be meant.
         """
         num_classes = self._settings["num_classes"]
-        heads = len(self.outputs)
-        weights = [1.0] * heads if head_weights is None else list(head_weights)
-        if len(weights) != heads or min(weights) < 0 or not sum(weights):
-            raise SettingError(
-                f"head_weights cannot be {head_weights!r}", mend=f"give {heads} numbers from 0 on, not all 0"
-            )
-        self._head_weights = tuple(weight / sum(weights) for weight in weights)
-        if loss is not None and class_weights is not None:
-            raise SettingError(
-                "class_weights weigh the default loss alone",
-                mend="give loss=unetpp.losses.get(NAME, class_weights=...) instead",
-            )
-        if loss is None:
-            if class_weights is None and num_classes == len(CLASS_WEIGHTS):
-                class_weights = CLASS_WEIGHTS
-            if not isinstance(class_weights, str):
-                class_weights = resolve_class_weights(class_weights, max(2, num_classes))
-            loss = losses.get("crossentropy + log_iou + log_dice", class_weights=class_weights)
-        else:
-            # A function of ours, too: Keras' wrapper would take a single channel for none.
-            loss = named_loss(loss) if isinstance(loss, str) else losses.get(loss)
+        check_shared(loss, kwargs.get("loss_weights"), metrics, kwargs.get("weighted_metrics"))
+        self._head_weights = head_shares(head_weights, len(self.outputs))
+        loss = find_loss(loss, num_classes, class_weights)
         if keras.backend.backend() == "tensorflow" and kwargs.get("jit_compile", "auto") == "auto":
             kwargs["jit_compile"] = False
         super().compile(
@@ -221,8 +220,10 @@ class UNetPP(keras.Model):
         if not config:
             return config
         # What is off on TensorFlow shall not be off where another backend loads this.
-        jit = config.get("jit_compile") or "auto"
-        return {**config, "head_weights": self._head_weights, "jit_compile": jit}
+        config = {**config, "jit_compile": config.get("jit_compile") or "auto"}
+        # A clone by Keras, which is a plain model, is compiled by this, too.
+        alike = len(set(self._head_weights)) == 1
+        return config if alike else {**config, "head_weights": self._head_weights}
 
     def compile_from_config(self, config):
         """Compile as a saved model was."""
@@ -232,14 +233,8 @@ class UNetPP(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The weighted mean of the loss over the heads, plus the regularisation.
-
-        Raises:
-            SettingError: for a sample weight a pixel; a loss of this package is a value an image.
-        """
+        """The weighted mean of the loss over the heads, plus the regularisation."""
         heads = y_pred if isinstance(y_pred, (list, tuple)) else [y_pred]
-        if sample_weight is not None and isinstance(self.loss, losses.Own):
-            sample_weight = one_an_image(sample_weight, heads[0])
         losses_of = [super(UNetPP, self).compute_loss(x, y, p, sample_weight, training) for p in heads]
         return sum(weight * loss for weight, loss in zip(self._head_weights, losses_of, strict=True))
 
@@ -281,37 +276,3 @@ def node_width(i, j, filters, inner_filters):
     if j == len(filters) - 1 - i or inner_filters == "level":
         return filters[i]
     return filters[0] if inner_filters is None else inner_filters
-
-
-def named_loss(name):
-    """A loss of this package by its name, else of Keras by its name."""
-    try:
-        return losses.get(name)
-    except SettingError:
-        try:
-            return keras.losses.get(name)
-        except ValueError:
-            pass
-        raise
-
-
-def one_an_image(sample_weight, y_pred):
-    """Sample weights as (B,); Keras would stretch those of pixels over images, or fail.
-
-    Raises:
-        SettingError: for a weight a pixel, as far as that is known before a step.
-    """
-    known = getattr(sample_weight.shape, "rank", 1) is not None
-    sides = tuple(sample_weight.shape)[1:] if known else ()
-    if any(side not in (None, 1) for side in sides):
-        raise SettingError(
-            f"sample_weight is one an image, not {' x '.join(map(str, sides))}",
-            mend="weigh classes by the loss' class_weights, and leave pixels out by its ignore_index",
-        )
-    return ops.reshape(sample_weight, (ops.shape(y_pred)[0],))
-
-
-def default_metrics(num_classes, ignore_index=None):
-    """Mean Dice and IoU over the classes, of the pixels that count."""
-    kinds = {"dice": metrics.Dice, "iou": metrics.IoU}
-    return [kind(num_classes, name=name, ignore_index=ignore_index) for name, kind in kinds.items()]

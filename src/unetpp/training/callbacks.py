@@ -16,7 +16,6 @@ from unetpp import __version__
 from unetpp.analysis.scores import foreground_iou
 from unetpp.bundle import Bundle, save_bundle
 from unetpp.data.images import atomic_path
-from unetpp.model.unetpp import STATE
 from unetpp.training.average import Average
 from unetpp.training.checkpoints import Progress, is_finite, save_checkpoint
 from unetpp.training.devices import agree, alone, place
@@ -204,11 +203,9 @@ def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
         "options": asdict(plan.options),
         "validation_at_working_size": result,
     }
-    config = model.get_config()
-    settings = {name: value for name, value in config.items() if name not in ("name", *STATE)}
     return Bundle(
         plan.options.network,
-        settings,
+        model.get_config(),
         plan.classes,
         plan.normalization,
         plan.scaling,
