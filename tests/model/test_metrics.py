@@ -73,7 +73,7 @@ def test_every_metric_is_serialisable(name):
 
 
 def test_callbacks_look_for_the_highest_score(tmp_path):
-    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 1, activation="softmax")])
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Dense(2, activation="softmax")])
     model.compile(loss="sparse_categorical_crossentropy", metrics=[metrics.IoU(2, name="iou")])
     callbacks = [
         keras.callbacks.EarlyStopping(monitor="val_iou"),
