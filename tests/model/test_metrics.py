@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
 from unetpp.errors import SettingError
-from unetpp.model import metrics
+from unetpp.model import losses, metrics
 
 PEERS = {"IoU": jaccard_score, "Dice": f1_score, "Precision": precision_score, "Recall": recall_score}
 
@@ -74,7 +74,7 @@ def test_every_metric_is_serialisable(name):
 
 def test_callbacks_look_for_the_highest_score(tmp_path):
     model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Dense(2, activation="softmax")])
-    model.compile(loss="sparse_categorical_crossentropy", metrics=[metrics.IoU(2, name="iou")])
+    model.compile(loss=losses.Dice(), metrics=[metrics.IoU(2, name="iou")])
     callbacks = [
         keras.callbacks.EarlyStopping(monitor="val_iou"),
         keras.callbacks.ReduceLROnPlateau(monitor="val_iou"),
