@@ -375,3 +375,22 @@ def test_signs_that_a_terminal_does_not_know_end_no_command(monkeypatch):
     narrow.write("0.5\u20130.7")
     narrow.flush()
     assert narrow.buffer.getvalue().endswith(b"0.5?0.7")
+
+
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_what_is_gone_on_with_is_not_replaced(command, tmp_path, capsys):
+    arguments = (command, tmp_path, *[tmp_path] * (command == "predict"), "--out", tmp_path / "out")
+    assert run(*arguments, "--resume", "--overwrite") == 2
+    assert "--overwrite and --resume exclude each other" in capsys.readouterr().err
+
+
+def test_a_cross_validation_stands_for_none_of_its_folds(trained, data, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "run" / "fold_1")
+    saying = ["this is a cross-validation", f"give one of its folds, such as {tmp_path / 'run' / 'fold_1'}"]
+    for command in (
+        ("report", tmp_path / "run"),
+        ("report", tmp_path / "run", data),
+        ("predict", tmp_path / "run", data / "images", "--out", tmp_path / "out"),
+        ("summary", tmp_path / "run"),
+    ):
+        refuses(capsys, *command, saying=saying)

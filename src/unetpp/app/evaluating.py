@@ -243,10 +243,13 @@ def held_out(run: Path):
 
     Raises:
         SettingError: if it is not known which they are, or there are none.
+        BundleError: if no model is there.
     """
+    from unetpp.bundle import find_bundle
     from unetpp.data.groups import table_of
     from unetpp.training.planfile import load_plan
 
+    find_bundle(run)
     try:
         plan = load_plan(run)
     except SettingError as error:

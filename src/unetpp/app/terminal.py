@@ -10,7 +10,7 @@ from unetpp.errors import UnetppError
 
 
 class Unheard(Console):
-    """A console that goes on where nobody reads any more, as of `unetpp train ... | head`: work is not for its lines."""
+    """A console that goes on where nobody reads any more, as of `unetpp train ... | head`."""
 
     def on_broken_pipe(self) -> None:
         """Write to nowhere from now on."""
