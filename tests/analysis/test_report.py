@@ -318,6 +318,27 @@ def test_the_page_works_in_a_browser(report, browser, tmp_path, width, scheme):
     page.close()
 
 
+@pytest.mark.parametrize("width", [390, 1366])
+@pytest.mark.parametrize("shape", [(40, 40), (40, 80), (160, 80), (900, 900), (1800, 900)])
+def test_a_picture_of_any_shape_is_as_large_as_the_window_has_room_for(shape, width, browser, tmp_path):
+    image, truth = draw(0, shape)
+    pictures = draw_pictures("it", image, truth, np.roll(truth, 5, 0))
+    write_report(tmp_path / "report.html", dataclasses.replace(made(1), pictures=(pictures,)))
+    page = browser.new_page(viewport={"width": width, "height": 768})
+    page.goto((tmp_path / "report.html").as_uri())
+    page.locator("#images tbody button").click()
+    dialog = page.locator("dialog")
+    assert dialog.evaluate("e => e.scrollHeight <= e.clientHeight && e.scrollWidth <= e.clientWidth")
+    for part in (".close", ".next"):
+        place = dialog.locator(part).bounding_box()
+        assert 0 <= place["y"] <= place["y"] + place["height"] <= 768
+    photo, layer = (dialog.locator(part).bounding_box() for part in (".photo", ".layer.prediction"))
+    assert layer == pytest.approx(photo)
+    assert photo["width"] / photo["height"] == pytest.approx(shape[1] / shape[0], rel=0.02)
+    assert photo["height"] > 0.7 * 768 or photo["width"] > 0.8 * min(width, 960)
+    page.close()
+
+
 def test_a_dark_page_prints_with_its_keys_on_white_paper(report, browser, tmp_path):
     write_report(tmp_path / "report.html", report)
     page = browser.new_page(color_scheme="dark")

@@ -246,7 +246,7 @@ def test_a_table_s_columns_part_at_commas_or_as_other_languages_part_them(mark, 
     table.write_text(text, encoding="utf-8-sig")
     samples = find_samples(tmp_path)
     assert group_keys(samples, f"{table}:slide") == ["x\ny", "y"]
-    with pytest.raises(DatasetError, match="no column donor; give .* one of: image, größe, slide"):
+    with pytest.raises(DatasetError, match=r"no column donor; give .* one of: image, größe, slide"):
         group_keys(samples, f"{table}:donor")
 
 

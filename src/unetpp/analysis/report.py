@@ -169,6 +169,7 @@ def layers(pictures: Pictures) -> dict[str, Any]:
     """What the viewer shows of an image."""
     return {
         "name": pictures.name,
+        "ratio": pictures.size[1] / pictures.size[0],
         "image": data_url(pictures.image),
         **{name: data_url(layer) for name, layer in pictures.layers.items()},
     }
