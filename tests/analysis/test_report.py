@@ -50,6 +50,13 @@ def made(count=7, history=HISTORY):
     return Report("cells & rods", CLASSES, tuple(records), tuple(pictures), history, facts)
 
 
+def luminance(colour):
+    """Of red, green and blue from 0 to 255, after WCAG 2."""
+    parts = np.asarray(colour) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return linear @ (0.2126, 0.7152, 0.0722)
+
+
 def spy(method, seen):
     """A method that also lists whose it was."""
 
@@ -336,6 +343,26 @@ def test_a_picture_of_any_shape_is_as_large_as_the_window_has_room_for(shape, wi
     assert layer == pytest.approx(photo)
     assert photo["width"] / photo["height"] == pytest.approx(shape[1] / shape[0], rel=0.02)
     assert photo["height"] > 0.7 * 768 or photo["width"] > 0.8 * min(width, 960)
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_small_counts_can_be_read_in_every_cell(scheme, report, browser, tmp_path):
+    write_report(tmp_path / "report.html", report)
+    page = browser.new_page(color_scheme=scheme)
+    page.goto((tmp_path / "report.html").as_uri())
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    cells = page.evaluate(
+        "[...document.querySelectorAll('.cell small')].map(e => "
+        "[getComputedStyle(e).color, getComputedStyle(e.parentNode).backgroundColor])"
+    )
+    assert len(cells) == len(CLASSES) ** 2
+    for ink, fill in cells:
+        *colour, opacity = [*map(float, re.findall(r"[\d.]+", fill)), 1.0][:4]
+        under = np.array([int(part) for part in re.findall(r"\d+", paper)])
+        behind = luminance(opacity * np.array(colour) + (1 - opacity) * under)
+        low, high = sorted((behind, luminance([int(part) for part in re.findall(r"\d+", ink)])))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
     page.close()
 
 
