@@ -90,8 +90,10 @@ def duration(seconds: float) -> str:
 
 
 def settings_table(rows: Sequence[tuple[str, ...]]) -> Table:
-    """Names and values side by side, and what more there is."""
+    """Names and values side by side, and what more there is; what is too long is folded."""
     table = Table(show_header=False, box=None, padding=(0, 2))
+    for _ in max(rows, key=len):
+        table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

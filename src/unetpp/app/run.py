@@ -186,4 +186,4 @@ def show_summary(model: Path | None) -> None:
     ]
     rows += [(name, str(value)) for name, value in asdict(bundle.normalization).items()]
     rows += [(name, str(value)) for name, value in bundle.origin.items() if not isinstance(value, dict)]
-    console.print(settings_table(rows))
+    print_table(settings_table(rows))

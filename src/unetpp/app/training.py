@@ -157,7 +157,7 @@ def find_learning_rate(order: Order) -> None:
         task = bar.add_task("measuring", total=STEPS)
         rates, losses, best = find_rate(plan, step=lambda: bar.advance(task), warn=console.print)
     rows = [(f"{rate:.1e}", f"{loss:.3f}") for rate, loss in zip(rates[::10], losses[::10], strict=True)]
-    console.print(settings_table([("rate", "loss"), *rows]))
+    print_table(settings_table([("rate", "loss"), *rows]))
     console.print(f"take --learning-rate {best:.1e}: the loss falls fastest there", highlight=False)
 
 
@@ -212,7 +212,7 @@ def show_plan(plan) -> None:
     """What the run is decided by, and why."""
     from unetpp.training.table import rows
 
-    console.print(settings_table(rows(plan)))
+    print_table(settings_table(rows(plan)))
     if plan.classes[-1].startswith("class_"):
         console.print("the classes have no names: give --classes, or a file classes.txt in DATA, one a line")
 
