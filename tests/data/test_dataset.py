@@ -6,6 +6,7 @@ from pairs import put
 from PIL import Image
 
 from unetpp.data.dataset import (
+    MASK_SUFFIXES,
     Sample,
     check_class_names,
     count_pixels,
@@ -219,3 +220,22 @@ def test_values_that_no_classes_can_have_are_to_be_numbered_anew(values, tmp_pat
             refused()
         assert "--classes" not in str(error.value)
     assert count_pixels(samples_with(tmp_path / "two", [0, 255]), 2).tolist() == [[48, 0], [0, 48]]
+
+
+@pytest.mark.parametrize("suffix", MASK_SUFFIXES)
+def test_masks_of_another_folder_with_a_suffix_are_told_by_it(suffix, tmp_path):
+    put(tmp_path / "images", "a.png", "b.png", "c.png")
+    put(tmp_path / "masks", f"a{suffix}.png", f"b{suffix}.png", "c.png")
+    with pytest.raises(DatasetError, match=f"2 images without mask .*; give --mask-suffix {suffix}$"):
+        find_samples(tmp_path)
+    (tmp_path / "masks" / f"b{suffix}.png").unlink()
+    with pytest.raises(DatasetError, match="add the mask of the same name"):
+        find_samples(tmp_path)
+
+
+def test_numbers_of_objects_have_no_suffix_to_be_told_by(tmp_path):
+    put(tmp_path / "images", "a.png")
+    put(tmp_path / "masks", "a.png")
+    put(tmp_path / "numbers", "a_label.png")
+    with pytest.raises(DatasetError, match="add the label image of objects of the same name"):
+        find_samples(tmp_path, instances=tmp_path / "numbers")

@@ -108,10 +108,13 @@ def _refuse_lonely(have: dict[str, Path], want: dict[str, Path], what: str, othe
     if lonely:
         more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
         names = ", ".join(have[stem].name for stem in lonely[:3])
+        endings = MASK_SUFFIXES if other == "mask" else ()
+        ending = next((end for end in endings if all(stem + end in want for stem in lonely)), "")
+        same = f"add the {other} of the same name, or take the {what} away"
         raise DatasetError(
             f"{len(lonely)} {what}{'s' if len(lonely) > 1 else ''} without {other} ({names}{more})",
             where=data,
-            mend=f"add the {other} of the same name, or take the {what} away",
+            mend=f"give --mask-suffix {ending}" if ending else same,
         )
 
 
