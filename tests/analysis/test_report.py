@@ -16,7 +16,7 @@ from unetpp.analysis.calibration import BINS
 from unetpp.analysis.charts import calibration_curves, lines, size_distribution
 from unetpp.analysis.pictures import MISTAKES, draw_pictures, mistakes
 from unetpp.analysis.records import examine
-from unetpp.analysis.report import AT, MOST, Report, chosen, sentences, to_html, write_report
+from unetpp.analysis.report import AT, MOST, Report, chosen, sentences, statistics, to_html, write_report
 from unetpp.analysis.summary import summarize
 from unetpp.data.synthetic import draw
 
@@ -197,6 +197,14 @@ def test_no_image_is_shown_twice_and_the_worst_and_best_are(count):
     assert len(shown) == len(set(shown))
     assert found["Worst"][0] == 0
     assert count - 1 in shown
+
+
+def test_the_size_of_images_alike_is_one_number_a_side(report):
+    size = dict(statistics(report, summarize(report.records, CLASSES)))["size"]
+    assert size == "120 x 90 pixels"
+    large = dataclasses.replace(report.pictures[0], size=(100, 120))
+    mixed = dataclasses.replace(report, pictures=(large, *report.pictures[1:]))
+    assert dict(statistics(mixed, summarize(report.records, CLASSES)))["size"] == "120 x 90–100 pixels"
 
 
 @pytest.mark.parametrize("history", [[], HISTORY[:1]])

@@ -335,6 +335,8 @@ def test_resuming_leaves_out_what_is_there(trained, data, tmp_path, capsys):
     assert "4 of 4 images" in capsys.readouterr().out
     assert first(out / "labels").stat().st_mtime_ns == made
     assert len(list((out / "labels").iterdir())) == 5
+    assert run("predict", trained, data / "images", "--out", out, "--resume") == 0
+    assert f"nothing is left to do: all 5 images are in {out} already" in capsys.readouterr().out
 
 
 def test_a_stack_and_a_slide_are_predicted_from_the_command_line(trained, tmp_path, capsys):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unetpp.analysis import charts
-from unetpp.analysis.figures import AT, between, figure
+from unetpp.analysis.figures import AT, between, figure, span
 from unetpp.analysis.overlay import colour_of
 from unetpp.analysis.pictures import MISTAKES, Pictures
 from unetpp.analysis.records import Record
@@ -151,7 +151,7 @@ def statistics(report: Report, result: dict) -> list[tuple[str, str]]:
     heights, widths = zip(*(picture.size for picture in report.pictures), strict=True)
     rows = [
         ("images", f"{len(report.records):,}"),
-        ("size", f"{min(widths)}–{max(widths)} x {min(heights)}–{max(heights)} pixels"),
+        ("size", f"{span(widths)} x {span(heights)} pixels"),
     ]
     total = sum(sum(row) for row in result["confusion"])
     for k, (name, figures) in enumerate(result["classes"].items()):

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from unetpp.analysis.figures import duration
 from unetpp.app import evaluating
 from unetpp.app.order import Order
-from unetpp.app.progress import duration
 from unetpp.app.run import run_prediction
 from unetpp.app.terminal import console
 from unetpp.app.training import start_run

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from unetpp import __version__
 from unetpp.analysis.boundary import TOLERANCE
+from unetpp.analysis.figures import duration
 from unetpp.analysis.rules import Rules
 from unetpp.app.backends import open_models
-from unetpp.app.progress import counting, duration
+from unetpp.app.progress import counting
 from unetpp.app.terminal import console, errors, print_table
 from unetpp.errors import OutputError, SettingError
 

@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from unetpp.analysis.figures import figure
+from unetpp.analysis.figures import duration, figure
 from unetpp.app.backends import import_training
 from unetpp.app.order import Order, command, given, repeated
-from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
+from unetpp.app.progress import TrainingProgress, counting, settings_table
 from unetpp.app.resuming import resumed_plan
 from unetpp.app.terminal import console, errors, print_table
 from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
@@ -57,7 +57,8 @@ def start_run(order: Order) -> None:
     console.print(
         f"model: {run / 'model'}{pictures}   {duration(time.monotonic() - order.started)}", soft_wrap=True
     )
-    console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False, soft_wrap=True)
+    words = ["unetpp", "predict", str(run), "IMAGES", "--out", "OUT"]
+    console.print(f"next: {shlex.join(words)}", highlight=False, soft_wrap=True)
 
 
 def check_length(chosen: dict) -> None:
