@@ -196,6 +196,7 @@ def test_outputs_that_exist_are_kept(trained, data, tmp_path, capsys):
         (["--loss", "dyce"], "no loss 'dyce'"),
         (["--class-weights", "1,2"], "2 values for 3 classes"),
         (["--classes", "a,a,b"], "cannot be the classes"),
+        (["--classes", "cell"], "background first, separated by commas"),
         (["--budget", "1m", "--epochs", "2"], "exclude each other"),
         (["--resume"], "no run to resume"),
         (["--validation", "1.5"], "--validation cannot be 1.5"),

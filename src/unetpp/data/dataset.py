@@ -192,7 +192,7 @@ def check_classes(names: Sequence[str]) -> None:
     if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or not all(names):
         raise DatasetError(
             f"{', '.join(names)} cannot be the classes",
-            mend=f"give 2 to {MOST_CLASSES} different names, background first",
+            mend=f"give 2 to {MOST_CLASSES} different names, background first, separated by commas",
         )
 
 
