@@ -129,6 +129,9 @@ def find_bundle(path: Path | str) -> Path:
     for folder in (*places, *(clone / "models" / path for clone in clones)):
         if (folder / DESCRIPTION).is_file():
             return folder
+    if (path / "fold_1").exists():
+        mend = f"give one of its folds, such as {path / 'fold_1'}"
+        raise BundleError("this is a cross-validation", where=path, mend=mend)
     what = "there is no such folder" if not path.exists() else f"no model is here ({DESCRIPTION} is missing)"
     mend = "give a run folder of `unetpp train`, or the model folder in it"
     mend += "; models that ship are found by name in a clone" if clones else ""

@@ -1,10 +1,14 @@
 """What is written beside a picture is there, and leaves the picture alone."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ImageFont
 
+from unetpp.analysis import legend as room
 from unetpp.analysis.legend import draw_numbers, panel, scale_bar, with_legend
 from unetpp.analysis.objects import measure
 from unetpp.analysis.overlay import PALETTE
@@ -103,3 +107,35 @@ def test_the_number_of_a_bent_object_is_written_on_it():
     assert (row[1], column[1]) == (30, 30)
     # The nearest pixel of the arc is that of its inner rim.
     assert np.hypot(row[0] - 30, column[0] - 30) == pytest.approx(23, abs=0.8)
+
+
+NAMES = ("Zelle", "Erythrozyt, groß", "κύτταρο", "клетка", "血细胞", "細胞 A", "세포", "\U0010fffe")
+
+
+def boxes(name, monkeypatch):
+    """A legend whose letters are drawn whether or not Pillow's font has them."""
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "face_of", lambda text: "")
+        return with_legend(noise((20, 400)), ("", name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("fonts", [(), room.FONTS])
+def test_no_legend_shows_boxes_for_letters(name, fonts, monkeypatch):
+    monkeypatch.setattr(room, "FONTS", fonts)
+    room.face_of.cache_clear()
+    drawn = with_legend(noise((20, 400)), ("", name))
+    room.face_of.cache_clear()
+    assert np.array_equal(drawn, boxes(name, monkeypatch)) == (name == "Zelle")
+    number = with_legend(noise((20, 400)), ("", "1"))
+    if not fonts:
+        assert np.array_equal(drawn, number) == (name != "Zelle")
+    # No font has this one.
+    assert name.isprintable() or np.array_equal(drawn, number)
+
+
+def test_letters_of_another_script_are_told_apart():
+    with suppress(OSError):
+        ImageFont.truetype("DejaVuSans.ttf", 12)
+        one, other = (with_legend(noise((20, 400)), ("", name)) for name in ("αβγ", "δεζ"))
+        assert not np.array_equal(one, other)

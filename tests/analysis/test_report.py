@@ -16,7 +16,7 @@ from unetpp.analysis.calibration import BINS
 from unetpp.analysis.charts import calibration_curves, lines, size_distribution
 from unetpp.analysis.pictures import MISTAKES, draw_pictures, mistakes
 from unetpp.analysis.records import examine
-from unetpp.analysis.report import AT, MOST, Report, chosen, sentences, to_html, write_report
+from unetpp.analysis.report import AT, MOST, Report, chosen, sentences, statistics, to_html, write_report
 from unetpp.analysis.summary import summarize
 from unetpp.data.synthetic import draw
 
@@ -48,6 +48,13 @@ def made(count=7, history=HISTORY):
     digest = "c5a1f08b2d" * 6 + "41e7"
     facts = [("command", f"unetpp report <RUN> {options}"), ("SHA-256 of all images and masks", digest)]
     return Report("cells & rods", CLASSES, tuple(records), tuple(pictures), history, facts)
+
+
+def luminance(colour):
+    """Of red, green and blue from 0 to 255, after WCAG 2."""
+    parts = np.asarray(colour) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return linear @ (0.2126, 0.7152, 0.0722)
 
 
 def spy(method, seen):
@@ -192,6 +199,14 @@ def test_no_image_is_shown_twice_and_the_worst_and_best_are(count):
     assert count - 1 in shown
 
 
+def test_the_size_of_images_alike_is_one_number_a_side(report):
+    size = dict(statistics(report, summarize(report.records, CLASSES)))["size"]
+    assert size == "120 x 90 pixels"
+    large = dataclasses.replace(report.pictures[0], size=(100, 120))
+    mixed = dataclasses.replace(report, pictures=(large, *report.pictures[1:]))
+    assert dict(statistics(mixed, summarize(report.records, CLASSES)))["size"] == "120 x 90–100 pixels"
+
+
 @pytest.mark.parametrize("history", [[], HISTORY[:1]])
 def test_one_image_and_no_history_make_a_page(history):
     page = to_html(made(1, history))
@@ -315,6 +330,47 @@ def test_the_page_works_in_a_browser(report, browser, tmp_path, width, scheme):
     assert dialog.locator("h3").inner_text() == page.locator("#images tbody tr button").nth(1).inner_text()
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    page.close()
+
+
+@pytest.mark.parametrize("width", [390, 1366])
+@pytest.mark.parametrize("shape", [(40, 40), (40, 80), (160, 80), (900, 900), (1800, 900)])
+def test_a_picture_of_any_shape_is_as_large_as_the_window_has_room_for(shape, width, browser, tmp_path):
+    image, truth = draw(0, shape)
+    pictures = draw_pictures("it", image, truth, np.roll(truth, 5, 0))
+    write_report(tmp_path / "report.html", dataclasses.replace(made(1), pictures=(pictures,)))
+    page = browser.new_page(viewport={"width": width, "height": 768})
+    page.goto((tmp_path / "report.html").as_uri())
+    page.locator("#images tbody button").click()
+    dialog = page.locator("dialog")
+    assert dialog.evaluate("e => e.scrollHeight <= e.clientHeight && e.scrollWidth <= e.clientWidth")
+    for part in (".close", ".next"):
+        place = dialog.locator(part).bounding_box()
+        assert 0 <= place["y"] <= place["y"] + place["height"] <= 768
+    photo, layer = (dialog.locator(part).bounding_box() for part in (".photo", ".layer.prediction"))
+    assert layer == pytest.approx(photo)
+    assert photo["width"] / photo["height"] == pytest.approx(shape[1] / shape[0], rel=0.02)
+    assert photo["height"] > 0.7 * 768 or photo["width"] > 0.8 * min(width, 960)
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_small_counts_can_be_read_in_every_cell(scheme, report, browser, tmp_path):
+    write_report(tmp_path / "report.html", report)
+    page = browser.new_page(color_scheme=scheme)
+    page.goto((tmp_path / "report.html").as_uri())
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    cells = page.evaluate(
+        "[...document.querySelectorAll('.cell small')].map(e => "
+        "[getComputedStyle(e).color, getComputedStyle(e.parentNode).backgroundColor])"
+    )
+    assert len(cells) == len(CLASSES) ** 2
+    for ink, fill in cells:
+        *colour, opacity = [*map(float, re.findall(r"[\d.]+", fill)), 1.0][:4]
+        under = np.array([int(part) for part in re.findall(r"\d+", paper)])
+        behind = luminance(opacity * np.array(colour) + (1 - opacity) * under)
+        low, high = sorted((behind, luminance([int(part) for part in re.findall(r"\d+", ink)])))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
     page.close()
 
 

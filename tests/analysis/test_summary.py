@@ -345,6 +345,13 @@ def test_tables_of_long_names_keep_their_figures_whole():
     assert text.count("1.000") == 13
 
 
+def test_a_comparison_names_the_units_of_what_it_shows():
+    found, _ = long_names()
+    for costs, units in (({}, ()), ({"seconds": 1.0}, ("milliseconds",)), ({"memory": 1e9}, ("megabytes",))):
+        text = shown(show.comparison({"one": {**found, **costs}}), width=120)
+        assert [unit for unit in ("milliseconds", "megabytes") if unit in text] == list(units)
+
+
 def test_tables_in_a_file_are_as_wide_as_their_names_are_long(capsys):
     found, _ = long_names()
     print_table(show.objects(found))

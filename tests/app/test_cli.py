@@ -196,6 +196,7 @@ def test_outputs_that_exist_are_kept(trained, data, tmp_path, capsys):
         (["--loss", "dyce"], "no loss 'dyce'"),
         (["--class-weights", "1,2"], "2 values for 3 classes"),
         (["--classes", "a,a,b"], "cannot be the classes"),
+        (["--classes", "cell"], "background first, separated by commas"),
         (["--budget", "1m", "--epochs", "2"], "exclude each other"),
         (["--resume"], "no run to resume"),
         (["--validation", "1.5"], "--validation cannot be 1.5"),
@@ -335,6 +336,8 @@ def test_resuming_leaves_out_what_is_there(trained, data, tmp_path, capsys):
     assert "4 of 4 images" in capsys.readouterr().out
     assert first(out / "labels").stat().st_mtime_ns == made
     assert len(list((out / "labels").iterdir())) == 5
+    assert run("predict", trained, data / "images", "--out", out, "--resume") == 0
+    assert f"nothing is left to do: all 5 images are in {out} already" in capsys.readouterr().out
 
 
 def test_a_stack_and_a_slide_are_predicted_from_the_command_line(trained, tmp_path, capsys):
@@ -375,3 +378,22 @@ def test_signs_that_a_terminal_does_not_know_end_no_command(monkeypatch):
     narrow.write("0.5\u20130.7")
     narrow.flush()
     assert narrow.buffer.getvalue().endswith(b"0.5?0.7")
+
+
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_what_is_gone_on_with_is_not_replaced(command, tmp_path, capsys):
+    arguments = (command, tmp_path, *[tmp_path] * (command == "predict"), "--out", tmp_path / "out")
+    assert run(*arguments, "--resume", "--overwrite") == 2
+    assert "--overwrite and --resume exclude each other" in capsys.readouterr().err
+
+
+def test_a_cross_validation_stands_for_none_of_its_folds(trained, data, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "run" / "fold_1")
+    saying = ["this is a cross-validation", f"give one of its folds, such as {tmp_path / 'run' / 'fold_1'}"]
+    for command in (
+        ("report", tmp_path / "run"),
+        ("report", tmp_path / "run", data),
+        ("predict", tmp_path / "run", data / "images", "--out", tmp_path / "out"),
+        ("summary", tmp_path / "run"),
+    ):
+        refuses(capsys, *command, saying=saying)

@@ -39,15 +39,17 @@ def test_scores_are_those_of_the_labels_that_predict_writes(trained, data, tmp_p
 
 
 def test_levels_are_measured_and_one_is_kept(data, tmp_path, capsys):
-    deep = tmp_path / "deep"
+    deep = tmp_path / "a deep one"
     assert run("train", data, "--out", deep, *FAST, "--filters", "2,3,4", "--deep-supervision") == 0
+    assert f"next: unetpp predict '{deep}' IMAGES --out OUT" in capsys.readouterr().out
     assert run("levels", deep, data) == 0
     shown = capsys.readouterr().out
+    assert f"keep one: unetpp prune '{deep}' --level LEVEL --out FOLDER" in shown
     assert all(part in shown for part in ("level 1", "level 2", "bacteria", "ms", "MB"))
     assert run("prune", deep, "--level", 1, "--out", tmp_path / "small") == 0
     for level, model in (("1", deep), ("1", tmp_path / "small")):
         assert run("predict", model, data / "images", "--out", tmp_path / model.name, "--level", level) == 0
-    for path in sorted((tmp_path / "deep" / "labels").iterdir()):
+    for path in sorted((tmp_path / deep.name / "labels").iterdir()):
         same = np.array(Image.open(path)) == np.array(Image.open(tmp_path / "small" / "labels" / path.name))
         assert same.mean() > 0.999
     refuses(capsys, "prune", deep, "--level", 9, "--out", tmp_path / "x", saying=("no level 9", "1, 2"))

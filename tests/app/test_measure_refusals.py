@@ -7,7 +7,7 @@ import pandas
 import pytest
 import tifffile
 from commands import refuses, run
-from drawn import CLASSES, drawn_objects, write_probabilities
+from drawn import CLASSES, drawn_objects, rows, write_probabilities
 from PIL import Image
 
 from unetpp.data.images import write_png
@@ -164,3 +164,16 @@ def test_what_exists_is_kept(name, labelled, capsys):
     assert path.read_text() == "made by hand"
     assert run(*command, "--overwrite") == 0
     assert path.read_bytes() != b"made by hand"
+
+
+def test_label_images_of_jpeg_are_named_and_not_measured(labelled, tmp_path, capsys):
+    Image.fromarray(drawn_objects()).save(labelled / "labels" / "other.jpg")
+    refuses(
+        capsys,
+        "measure",
+        labelled / "labels",
+        "--out",
+        tmp_path / "out",
+        saying=["other.jpg", "JPEG changes"],
+    )
+    assert {row["image"] for row in rows(tmp_path / "out" / "counts.csv")} == {"none", "some"}

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from pairs import put
+from PIL import Image
 
 from unetpp.data.dataset import (
+    MASK_SUFFIXES,
     Sample,
     check_class_names,
     count_pixels,
@@ -180,3 +182,60 @@ def test_class_names_are_read_as_editors_write_them(tmp_path):
     path.write_bytes("Blutkörperchen".encode("latin-1"))
     with pytest.raises(DatasetError, match="no UTF-8"):
         read_class_names(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["m.jpg", "m.JPEG", "m.png"])
+def test_a_mask_of_jpeg_is_refused_whatever_it_is_called(name, tmp_path):
+    put(tmp_path / "images", "m.png")
+    (tmp_path / "masks").mkdir()
+    picture = Image.fromarray(np.full((6, 8), 1, np.uint8))
+    picture.save(tmp_path / "masks" / name, format="JPEG")
+    for read in (mask_values, lambda path: find_samples(tmp_path)):
+        with pytest.raises(MaskError, match="JPEG changes pixel values; save masks as PNG or TIFF"):
+            read(tmp_path / "masks" / name)
+
+
+def test_numbers_of_objects_in_jpeg_are_refused(tmp_path):
+    put(tmp_path / "images", "m.png")
+    put(tmp_path / "masks", "m.png")
+    (tmp_path / "numbers").mkdir()
+    Image.fromarray(np.full((6, 8), 1, np.uint8)).save(tmp_path / "numbers" / "m.jpg")
+    with pytest.raises(MaskError, match="JPEG changes pixel values"):
+        find_samples(tmp_path, instances=tmp_path / "numbers")
+
+
+def test_images_of_jpeg_and_masks_of_lossless_webp_are_a_data_set(tmp_path):
+    for kind, suffix, options in (("images", ".jpg", {}), ("masks", ".webp", {"lossless": True})):
+        (tmp_path / kind).mkdir()
+        Image.fromarray(np.full((6, 8), 1, np.uint8)).save(tmp_path / kind / f"m{suffix}", **options)
+    assert [sample.mask.name for sample in find_samples(tmp_path)] == ["m.webp"]
+    assert mask_values(tmp_path / "masks" / "m.webp") == {1: 48}
+
+
+@pytest.mark.parametrize("values", [(0, 127, 254), (0, 128)])
+def test_values_that_no_classes_can_have_are_to_be_numbered_anew(values, tmp_path):
+    samples = samples_with(tmp_path, values)
+    for refused in (lambda: infer_classes(samples), lambda: count_pixels(samples, len(values))):
+        with pytest.raises((DatasetError, MaskError), match="number classes 0, 1, 2") as error:
+            refused()
+        assert "--classes" not in str(error.value)
+    assert count_pixels(samples_with(tmp_path / "two", [0, 255]), 2).tolist() == [[48, 0], [0, 48]]
+
+
+@pytest.mark.parametrize("suffix", MASK_SUFFIXES)
+def test_masks_of_another_folder_with_a_suffix_are_told_by_it(suffix, tmp_path):
+    put(tmp_path / "images", "a.png", "b.png", "c.png")
+    put(tmp_path / "masks", f"a{suffix}.png", f"b{suffix}.png", "c.png")
+    with pytest.raises(DatasetError, match=f"2 images without mask .*; give --mask-suffix {suffix}$"):
+        find_samples(tmp_path)
+    (tmp_path / "masks" / f"b{suffix}.png").unlink()
+    with pytest.raises(DatasetError, match="add the mask of the same name"):
+        find_samples(tmp_path)
+
+
+def test_numbers_of_objects_have_no_suffix_to_be_told_by(tmp_path):
+    put(tmp_path / "images", "a.png")
+    put(tmp_path / "masks", "a.png")
+    put(tmp_path / "numbers", "a_label.png")
+    with pytest.raises(DatasetError, match="add the label image of objects of the same name"):
+        find_samples(tmp_path, instances=tmp_path / "numbers")

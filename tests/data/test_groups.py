@@ -235,3 +235,23 @@ def test_what_is_no_regular_expression_is_refused():
     samples = [Sample("a", Path("a.png"), Path("a.png"))]
     with pytest.raises(SettingError, match=r"\( is no regular expression"):
         group_keys(samples, "(")
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_table_s_columns_part_at_commas_or_as_other_languages_part_them(mark, tmp_path):
+    put(tmp_path / "images", "a.png", "b.png")
+    put(tmp_path / "masks", "a.png", "b.png")
+    table = tmp_path / "slides.csv"
+    text = 'image|größe|slide\na|1|"x\ny"\nb|2|y\n'.replace("|", mark)
+    table.write_text(text, encoding="utf-8-sig")
+    samples = find_samples(tmp_path)
+    assert group_keys(samples, f"{table}:slide") == ["x\ny", "y"]
+    with pytest.raises(DatasetError, match=r"no column donor; give .* one of: image, größe, slide"):
+        group_keys(samples, f"{table}:donor")
+
+
+def test_a_table_that_is_no_utf_8_is_to_be_saved_as_such(tmp_path):
+    table = tmp_path / "slides.csv"
+    table.write_bytes("image;größe\na;1\n".encode("cp1252"))
+    with pytest.raises(DatasetError, match="this is no UTF-8; save it as CSV UTF-8"):
+        group_keys([], f"{table}:größe")

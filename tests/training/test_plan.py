@@ -20,7 +20,7 @@ from unetpp.training.options import THREADS, Options
 from unetpp.training.plan import make_plan
 from unetpp.training.planfile import load_plan, read_choices, save_plan, write_plan
 from unetpp.training.start import check_channels
-from unetpp.training.table import rows
+from unetpp.training.table import _length, rows
 
 
 def discs(folder, sizes, radius):
@@ -387,3 +387,8 @@ def test_channels_must_fit_the_model_to_start_from(wanted, have, fits):
     else:
         with pytest.raises(SettingError, match="channels"):
             check_channels(start, have)
+
+
+def test_a_budget_is_shown_as_a_time():
+    for seconds, long in ((100, "1m40s"), (2700, "45m00s"), (5400, "1h30m")):
+        assert _length(Options(budget=seconds)).startswith(long)

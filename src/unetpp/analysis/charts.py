@@ -19,6 +19,8 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 # Of lines, a round of colours each.
 DASHES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)), (0, (12, 3)))
 INK = "#123456"
+# Epochs from which on curves go without marks.
+FEW = 20
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -86,12 +88,15 @@ def learning_curves(history: Sequence[Mapping[str, str]]) -> str:
     """
     with chart("Learning curves", "epoch", "IoU, validation") as (axes, svg):
         epochs = [int(row["epoch"]) for row in history]
+        # A line needs two points, and its bends are hard to see where there are few.
+        mark = {"marker": "o", "ms": 4} if len(epochs) < FEW else {}
         names = [name for name in history[0] if name.startswith("iou_")]
         for name, line in zip(names, lines(len(names)), strict=True):
             label = literal(name.removeprefix("iou_"))
-            axes.plot(epochs, figures(history, name), label=label, lw=1.4, **line)
-        axes.plot(epochs, figures(history, "mean_iou"), label="mean", color=INK, lw=2)
+            axes.plot(epochs, figures(history, name), label=label, lw=1.4, **line, **mark)
+        axes.plot(epochs, figures(history, "mean_iou"), label="mean", color=INK, lw=2, **mark)
         axes.set_ylim(0, 1)
+        whole(axes.xaxis)
     return svg[0]
 
 
@@ -102,17 +107,22 @@ def figures(history: Sequence[Mapping[str, str]], name: str) -> list[float]:
 
 def size_distribution(name: str, true: np.ndarray, predicted: np.ndarray) -> str:
     """How large the true and the predicted objects of a class are."""
+    from matplotlib.ticker import MaxNLocator
+
     with chart(f"Sizes of {name}", "area, pixels", "objects") as (axes, svg):
         both = np.concatenate([true, predicted])
         if len(both):
             # Between whole numbers of pixels, so that rounding leaves none out.
             low, high = np.log10([both.min() - 0.5, both.max() + 0.5])
             edges = np.logspace(low, max(high, low + 0.1), 24)
-            axes.hist(predicted, edges, color=COLOURS[0], alpha=0.5, label="predicted")
+            axes.hist(predicted, edges, color=COLOURS[0], label="predicted")
             axes.hist(true, edges, histtype="step", color=COLOURS[1], lw=2, label="true")
             axes.set_xscale("log")
+            if high - low < 1:
+                axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
             axes.xaxis.set_major_formatter("{x:,.0f}")
-            axes.xaxis.set_minor_formatter("{x:,.0f}" if high - low < 1 else "")
+            axes.xaxis.set_minor_formatter("")
+        whole(axes.yaxis)
     return svg[0]
 
 
@@ -121,7 +131,9 @@ def count_agreement(name: str, true: Sequence[int], predicted: Sequence[int]) ->
     with chart(f"Counts of {name}", "true, an image", "predicted") as (axes, svg):
         most = max([1, *true, *predicted])
         axes.plot([0, most], [0, most], color=INK, lw=1, ls=":")
-        axes.scatter(true, predicted, s=24, color=COLOURS[0], alpha=0.5, linewidths=0)
+        # Rings tell where points lie over one another.
+        axes.scatter(true, predicted, s=24, facecolors="none", edgecolors=COLOURS[0], linewidths=1.5)
+        whole(axes.xaxis, axes.yaxis)
     return svg[0]
 
 
@@ -150,6 +162,12 @@ def calibration_curves(counts: np.ndarray, names: Sequence[str]) -> str:
             )
         axes.set(xlim=(0, 1), ylim=(0, 1))
     return svg[0]
+
+
+def whole(*axes) -> None:
+    """Ticks at whole numbers alone."""
+    for axis in axes:
+        axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def literal(name: str) -> str:

@@ -1,7 +1,10 @@
 """What is written on and beside pictures: titles, a legend, a scale bar, numbers."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,6 +13,12 @@ from unetpp.analysis.overlay import colour_of
 from unetpp.errors import SettingError
 
 GREY = (32, 32, 32)
+# Fonts of Linux, Windows and macOS, those of many letters last.
+FONTS = (
+    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "arial.ttf", "Arial.ttf"),
+    *("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "msyh.ttc", "YuGothM.ttc", "msgothic.ttc", "malgun.ttf"),
+    *("PingFang.ttc", "Hiragino Sans GB.ttc", "AppleSDGothicNeo.ttc", "Arial Unicode.ttf"),
+)
 
 
 @dataclass(frozen=True)
@@ -113,8 +122,29 @@ def text_size(width: int) -> int:
 
 
 def class_entries(classes: Sequence[str], size: int) -> list[Entry]:
-    """A legend's entries of all classes but the background."""
-    return [Entry(name, colour_of(index), size) for index, name in enumerate(classes) if index]
+    """A legend's entries of all classes but the background; by its index, where no font has a name's letters."""
+    texts = [str(index) if face_of(name) is None else name for index, name in enumerate(classes)]
+    return [Entry(text, colour_of(index), size) for index, text in enumerate(texts) if index]
+
+
+@cache
+def face_of(text: str) -> str | None:
+    """The file of a font that has every letter of a text, "" for the one that Pillow carries; None without any."""
+    for name in ("", *FONTS):
+        with suppress(OSError):
+            font = open_face(name, 16)
+            # What is no letter is drawn as what a font has not: often a box.
+            pixels = [(m.size, bytes(m)) for m in map(font.getmask, ("\U0010ffff", *text))]
+            if all(
+                shown != pixels[0] or letter.isspace() for letter, shown in zip(text, pixels[1:], strict=True)
+            ):
+                return str(font.path) if name else name
+    return None
+
+
+def open_face(face: str, size: int) -> Any:
+    """A font by its file or name, "" for Pillow's own."""
+    return ImageFont.truetype(face, size) if face else ImageFont.load_default(size)
 
 
 def scale_bar(width: int, pixel_size: float) -> Entry:
@@ -132,13 +162,16 @@ def scale_bar(width: int, pixel_size: float) -> Entry:
 
 def legend(width: int, entries: Sequence[Entry], size: int) -> Image.Image:
     """Entries in as many lines as they need, on a strip at least so wide; without an entry, of no height."""
-    font = ImageFont.load_default(size)
-    lengths = [entry.wide + size // 2 + int(font.getlength(entry.text)) + 1 for entry in entries]
+    fonts = [open_face(face_of(entry.text) or "", size) for entry in entries]
+    lengths = [
+        entry.wide + size // 2 + int(font.getlength(entry.text)) + 1
+        for entry, font in zip(entries, fonts, strict=True)
+    ]
     width = max([width, *(length + size for length in lengths)])
     places = place_entries(lengths, size, width)
     strip = Image.new("RGB", (width, places[-1][1] + size + size // 2 if places else 0), GREY)
     pen = ImageDraw.Draw(strip)
-    for entry, (x, y) in zip(entries, places, strict=True):
+    for entry, font, (x, y) in zip(entries, fonts, places, strict=True):
         high = size if entry.wide <= size else size // 4
         top = y + (size - high) // 2
         pen.rectangle((x, top, x + entry.wide - 1, top + high - 1), fill=entry.colour)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unetpp.analysis import charts
-from unetpp.analysis.figures import AT, between, figure
+from unetpp.analysis.figures import AT, between, figure, span
 from unetpp.analysis.overlay import colour_of
 from unetpp.analysis.pictures import MISTAKES, Pictures
 from unetpp.analysis.records import Record
@@ -135,7 +135,7 @@ def shares(confusion: np.ndarray) -> np.ndarray:
 def draw_charts(report: Report, result: dict) -> dict[str, str]:
     """Every chart, by what stands above it."""
     drawn = {}
-    if report.history:
+    if np.isfinite(charts.figures(report.history, "mean_iou")).any():
         drawn["Learning curves"] = charts.learning_curves(report.history)
     drawn["Calibration"] = charts.calibration_curves(np.asarray(result["reliability"]), report.classes)
     for k, name in enumerate(report.classes[1:]):
@@ -151,7 +151,7 @@ def statistics(report: Report, result: dict) -> list[tuple[str, str]]:
     heights, widths = zip(*(picture.size for picture in report.pictures), strict=True)
     rows = [
         ("images", f"{len(report.records):,}"),
-        ("size", f"{min(widths)}–{max(widths)} x {min(heights)}–{max(heights)} pixels"),
+        ("size", f"{span(widths)} x {span(heights)} pixels"),
     ]
     total = sum(sum(row) for row in result["confusion"])
     for k, (name, figures) in enumerate(result["classes"].items()):
@@ -169,6 +169,7 @@ def layers(pictures: Pictures) -> dict[str, Any]:
     """What the viewer shows of an image."""
     return {
         "name": pictures.name,
+        "ratio": pictures.size[1] / pictures.size[0],
         "image": data_url(pictures.image),
         **{name: data_url(layer) for name, layer in pictures.layers.items()},
     }

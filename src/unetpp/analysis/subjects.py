@@ -11,7 +11,7 @@ import tifffile
 
 from unetpp.analysis.strips import PIXELS
 from unetpp.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, image_size, read_image
-from unetpp.data.masks import class_step, count_values, read_indices, to_indices
+from unetpp.data.masks import check_lossless, class_step, count_values, read_indices, to_indices
 from unetpp.data.names import full_path, is_hidden
 from unetpp.data.regions import LARGE, Regions, is_zarr, open_regions
 from unetpp.errors import DatasetError, ImageError, SettingError
@@ -150,6 +150,7 @@ def open_numbers(path: Path) -> Iterator[Rows]:
         numbers = read_indices(path)
         yield Rows(numbers.shape[:2], numbers.__getitem__)
         return
+    check_lossless(path)
     with open_plane(path, indices=True) as (plane, columns):
         yield Rows(plane.size, lambda rows: to_indices(plane.read_raw((), rows, columns), path))
 

@@ -18,6 +18,7 @@ from unetpp.app.options import (
     engine_options,
     instances_option,
     object_options,
+    refuse_both,
     refuse_given,
     rule_options,
     training_options,
@@ -60,6 +61,7 @@ def train(data, run, classes, resume, overwrite, trackers, job, chosen, **places
     started = time.monotonic()
     from unetpp.app import training
 
+    refuse_both(overwrite, resume)
     order = Order(
         data=data,
         places=places,
@@ -175,8 +177,7 @@ def predict(
     """Find MODEL's classes in images: files, folders or globs. Stacks and slides of any size are read by region."""
     from unetpp.app import run as running
 
-    if overwrite and resume:
-        raise click.UsageError("--overwrite and --resume exclude each other")
+    refuse_both(overwrite, resume)
     if not measured:
         # A scale bar needs no objects.
         refuse_given({*rules, *objects} - {"pixel_size"})

@@ -1,16 +1,18 @@
 """The main job on drawn images, from nothing to scores and overlays."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+from unetpp.analysis.figures import duration
 from unetpp.app import evaluating
 from unetpp.app.order import Order
-from unetpp.app.progress import duration
 from unetpp.app.run import run_prediction
 from unetpp.app.terminal import console
 from unetpp.app.training import start_run
+from unetpp.data.images import atomic_path
 from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import OutputError
 
@@ -23,6 +25,8 @@ SETTINGS = {
     "learning_rate": 3e-3,
     "augmentation": 0.0,
 }
+# By this a demo is told from other folders, and from the first moment on.
+MARK = "demo.txt"
 PLACES: dict[str, Any] = {"images": None, "masks": None, "mask_suffix": None}
 
 
@@ -35,8 +39,7 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
         overwrite: replace a former demo.
     """
     started = time.monotonic()
-    if out.exists() and any(out.iterdir()) and not overwrite:
-        raise OutputError("the folder is not empty", where=out, mend="give --overwrite or another --out")
+    clear(out, overwrite=overwrite)
     with console.status("drawing micrographs ..."):
         write_dataset(out / "data", TRAINING, seed=0)
         write_dataset(out / "test", TEST, seed=10_000)
@@ -67,3 +70,25 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
     }.items():
         say(f"  {out / folder}: {what}", highlight=False)
     say("Next, with your own images and masks:\n  unetpp train DATA --out RUN --budget 45m", highlight=False)
+
+
+def clear(out: Path, *, overwrite: bool) -> None:
+    """Mark a demo's folder, and remove what a former demo has drawn there, of which nothing shall join the new.
+
+    Raises:
+        OutputError: if something lies there that may not be replaced, or that no demo has made.
+    """
+    mark = out / MARK
+    if out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise OutputError("the folder is not empty", where=out, mend="give --overwrite or another --out")
+        if not mark.is_file():
+            what = "this is no demo's, and shall not be replaced"
+            raise OutputError(what, where=out, mend="choose another --out")
+    for folder in (out / "data", out / "test"):
+        if folder.exists():
+            shutil.rmtree(folder)
+    with atomic_path(mark) as path:
+        path.write_text(
+            "Made by unetpp demo, which replaces what it made with --overwrite.\n", encoding="utf-8"
+        )

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from unetpp import __version__
 from unetpp.analysis.boundary import TOLERANCE
+from unetpp.analysis.figures import duration
 from unetpp.analysis.rules import Rules
 from unetpp.app.backends import open_models
-from unetpp.app.progress import counting, duration
+from unetpp.app.progress import counting
 from unetpp.app.terminal import console, errors, print_table
 from unetpp.errors import OutputError, SettingError
 
@@ -243,10 +244,13 @@ def held_out(run: Path):
 
     Raises:
         SettingError: if it is not known which they are, or there are none.
+        BundleError: if no model is there.
     """
+    from unetpp.bundle import find_bundle
     from unetpp.data.groups import table_of
     from unetpp.training.planfile import load_plan
 
+    find_bundle(run)
     try:
         plan = load_plan(run)
     except SettingError as error:

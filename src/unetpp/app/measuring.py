@@ -125,7 +125,7 @@ def class_names_of(model: Path | None) -> tuple[str, ...] | None:
 def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:
     """Names by number, up to the highest that label images show."""
     from unetpp.analysis.subjects import count_labels, open_numbers
-    from unetpp.data.dataset import MOST_CLASSES
+    from unetpp.data.masks import MOST_CLASSES
 
     highest = 0
     for path in paths:

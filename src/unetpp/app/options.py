@@ -96,6 +96,12 @@ def with_options(command, options):
     return command
 
 
+def refuse_both(overwrite: bool, resume: bool) -> None:
+    """Raise where what is there shall be replaced and gone on with."""
+    if overwrite and resume:
+        raise click.UsageError("--overwrite and --resume exclude each other")
+
+
 def engine_options(command, *, level=True):
     """The options that say how the network is run, gathered as `engine`; all levels are, where `level` is false."""
     at = "Stop at this level; needs a model with deep supervision."

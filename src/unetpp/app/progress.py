@@ -14,7 +14,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from unetpp.analysis.figures import figure
+from unetpp.analysis.figures import duration, figure
 
 
 def counting(console: Console) -> Progress:
@@ -73,25 +73,11 @@ class TrainingProgress:
         self.console.print(line, highlight=False, soft_wrap=True)
 
 
-def duration(seconds: float) -> str:
-    """Seconds for a reader.
-
-    Example:
-        >>> duration(75), duration(3700)
-        ('1m15s', '1h01m')
-    """
-    if seconds == float("inf"):
-        return "?"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02}m"
-    return f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"
-
-
 def settings_table(rows: Sequence[tuple[str, ...]]) -> Table:
-    """Names and values side by side, and what more there is."""
+    """Names and values side by side, and what more there is; what is too long is folded."""
     table = Table(show_header=False, box=None, padding=(0, 2))
+    for _ in max(rows, key=len):
+        table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

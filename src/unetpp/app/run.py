@@ -1,5 +1,6 @@
 """What the commands do, with a terminal to show it on."""
 
+import shlex
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -66,10 +67,10 @@ def run_prediction(
         bar = stack.enter_context(counting(errors))
         task = bar.add_task("predicting", total=len(folder.pieces))
         failures = folder.run(execute, done=lambda job: bar.advance(task))
-    written = len(folder.outputs) - len(failures)
-    console.print(
-        f"{written} of {len(folder.outputs)} images written to {out}", highlight=False, soft_wrap=True
-    )
+    wanted = len(folder.outputs)
+    line = f"{wanted - len(failures)} of {wanted} images written to {out}"
+    line = line if wanted else f"nothing is left to do: all {len(jobs)} images are in {out} already"
+    console.print(line, highlight=False, soft_wrap=True)
     show_failures(failures)
     if measure:
         # An image that could not be read again has its former labels still.
@@ -141,9 +142,8 @@ def run_levels(model: Path, data: Path, *, places, engine) -> None:
     with errors.status("measuring the levels ..."):
         found = {f"level {level}": result for level, result in measure_levels(model, samples, **engine)}
     print_table(comparison(found))
-    console.print(
-        f"keep one: unetpp prune {model} --level LEVEL --out FOLDER", highlight=False, soft_wrap=True
-    )
+    words = ["unetpp", "prune", str(model), "--level", "LEVEL", "--out", "FOLDER"]
+    console.print(f"keep one: {shlex.join(words)}", highlight=False, soft_wrap=True)
 
 
 def prune_model(model: Path, level: int, out: Path, *, overwrite: bool) -> None:
@@ -186,4 +186,4 @@ def show_summary(model: Path | None) -> None:
     ]
     rows += [(name, str(value)) for name, value in asdict(bundle.normalization).items()]
     rows += [(name, str(value)) for name, value in bundle.origin.items() if not isinstance(value, dict)]
-    console.print(settings_table(rows))
+    print_table(settings_table(rows))

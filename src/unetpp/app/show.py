@@ -115,15 +115,18 @@ def comparison(results: dict[str, dict]) -> Table:
     "seconds" (a median image) and "memory" (bytes at most) get a column where a result has them.
     """
     first = next(iter(results.values()))
-    result = plain_table("IoU of all pixels together; milliseconds an image, megabytes at most")
+    costs = {
+        "seconds": ("ms", 1e-3, "milliseconds an image"),
+        "memory": ("MB", 1e6, "megabytes at most"),
+    }
+    shown = {key: cost for key, cost in costs.items() if any(found.get(key) for found in results.values())}
+    result = plain_table("; ".join(["IoU of all pixels together", *(what for *_, what in shown.values())]))
     names(result, "")
     # Here headings are names.
     right(result, *first["classes"], "mean", no_wrap=False, overflow="fold", min_width=len(figure(0)))
-    units = {"seconds": ("ms", 1e-3), "memory": ("MB", 1e6)}
-    shown = {key: unit for key, unit in units.items() if any(found.get(key) for found in results.values())}
-    right(result, *(heading for heading, _ in shown.values()))
+    right(result, *(heading for heading, *_ in shown.values()))
     for name, found in results.items():
         ious = [*(row["iou"] for row in found["classes"].values()), found["mean_iou"]]
-        costs = [f"{found[key] / unit:,.0f}" if found.get(key) else "–" for key, (_, unit) in shown.items()]
-        result.add_row(name, *map(figure, ious), *costs)
+        paid = [f"{found[key] / unit:,.0f}" if found.get(key) else "–" for key, (_, unit, _) in shown.items()]
+        result.add_row(name, *map(figure, ious), *paid)
     return result

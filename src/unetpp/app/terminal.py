@@ -1,5 +1,6 @@
 """Where commands speak: the terminal's output, and its errors."""
 
+import os
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -7,9 +8,20 @@ from rich.table import Table
 
 from unetpp.errors import UnetppError
 
+
+class Unheard(Console):
+    """A console that goes on where nobody reads any more, as of `unetpp train ... | head`."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from now on."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
 # Names of files and classes are shown as they are.
-console = Console(markup=False, emoji=False)
-errors = Console(stderr=True, markup=False, emoji=False)
+console = Unheard(markup=False, emoji=False)
+errors = Unheard(stderr=True, markup=False, emoji=False)
 
 
 def print_table(table: Table) -> None:

@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from unetpp.analysis.figures import figure
+from unetpp.analysis.figures import duration, figure
 from unetpp.app.backends import import_training
 from unetpp.app.order import Order, command, given, repeated
-from unetpp.app.progress import TrainingProgress, counting, duration, settings_table
+from unetpp.app.progress import TrainingProgress, counting, settings_table
 from unetpp.app.resuming import resumed_plan
 from unetpp.app.terminal import console, errors, print_table
 from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
@@ -57,7 +57,8 @@ def start_run(order: Order) -> None:
     console.print(
         f"model: {run / 'model'}{pictures}   {duration(time.monotonic() - order.started)}", soft_wrap=True
     )
-    console.print(f"next: unetpp predict {run} IMAGES --out OUT", highlight=False, soft_wrap=True)
+    words = ["unetpp", "predict", str(run), "IMAGES", "--out", "OUT"]
+    console.print(f"next: {shlex.join(words)}", highlight=False, soft_wrap=True)
 
 
 def check_length(chosen: dict) -> None:
@@ -157,7 +158,7 @@ def find_learning_rate(order: Order) -> None:
         task = bar.add_task("measuring", total=STEPS)
         rates, losses, best = find_rate(plan, step=lambda: bar.advance(task), warn=console.print)
     rows = [(f"{rate:.1e}", f"{loss:.3f}") for rate, loss in zip(rates[::10], losses[::10], strict=True)]
-    console.print(settings_table([("rate", "loss"), *rows]))
+    print_table(settings_table([("rate", "loss"), *rows]))
     console.print(f"take --learning-rate {best:.1e}: the loss falls fastest there", highlight=False)
 
 
@@ -212,7 +213,7 @@ def show_plan(plan) -> None:
     """What the run is decided by, and why."""
     from unetpp.training.table import rows
 
-    console.print(settings_table(rows(plan)))
+    print_table(settings_table(rows(plan)))
     if plan.classes[-1].startswith("class_"):
         console.print("the classes have no names: give --classes, or a file classes.txt in DATA, one a line")
 

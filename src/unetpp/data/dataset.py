@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image, to_channels
-from unetpp.data.masks import mask_values, read_mask
+from unetpp.data.masks import MOST_CLASSES, RENUMBER, check_lossless, mask_values, read_mask
 from unetpp.data.names import check_name, is_hidden
 from unetpp.data.normalization import Normalization, from_moments
 from unetpp.data.threads import parallel
@@ -16,7 +16,6 @@ from unetpp.errors import DatasetError
 
 MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg")
 CLASS_FILE = "classes.txt"
-MOST_CLASSES = 32
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,7 @@ def find_samples(
     Raises:
         DatasetError: if a folder is missing or empty, or an image or mask has no partner.
         ImageError: if a path is not valid UTF-8.
+        MaskError: if a mask is a JPEG.
     """
     data = Path(data)
     apart = (data / "images").is_dir() or images is not None or masks is not None
@@ -80,6 +80,8 @@ def find_samples(
     _refuse_lonely(mask_files, image_files, "mask", "image", data)
     for path in (*image_files.values(), *mask_files.values()):
         check_name(str(path.resolve()), path)
+    for path in mask_files.values():
+        check_lossless(path)
     samples = [Sample(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
     return with_instances(samples, instances) if instances else samples
 
@@ -90,11 +92,13 @@ def with_instances(samples: Sequence[Sample], folder: Path) -> list[Sample]:
     Raises:
         DatasetError: if an image has none, or two.
         ImageError: if a path is not valid UTF-8.
+        MaskError: if one is a JPEG.
     """
     files = _files(Path(folder))
     _refuse_lonely({s.stem: s.image for s in samples}, files, "image", "label image of objects", folder)
     for sample in samples:
         check_name(str(files[sample.stem].resolve()), files[sample.stem])
+        check_lossless(files[sample.stem])
     return [replace(sample, instances=files[sample.stem]) for sample in samples]
 
 
@@ -104,10 +108,13 @@ def _refuse_lonely(have: dict[str, Path], want: dict[str, Path], what: str, othe
     if lonely:
         more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
         names = ", ".join(have[stem].name for stem in lonely[:3])
+        endings = MASK_SUFFIXES if other == "mask" else ()
+        ending = next((end for end in endings if all(stem + end in want for stem in lonely)), "")
+        same = f"add the {other} of the same name, or take the {what} away"
         raise DatasetError(
             f"{len(lonely)} {what}{'s' if len(lonely) > 1 else ''} without {other} ({names}{more})",
             where=data,
-            mend=f"add the {other} of the same name, or take the {what} away",
+            mend=f"give --mask-suffix {ending}" if ending else same,
         )
 
 
@@ -175,7 +182,7 @@ def infer_classes(samples: Sequence[Sample], names: Sequence[str] | None = None)
         raise DatasetError(
             f"the masks' values are {shown}, not 0, 1, 2, ...",
             where=samples[0].mask.parent,
-            mend="give --classes",
+            mend="give --classes" if values[0] >= 0 and values[-1] < MOST_CLASSES else RENUMBER,
         )
     return ("background", *(f"class_{index}" for index in values[1:]))
 
@@ -185,7 +192,7 @@ def check_classes(names: Sequence[str]) -> None:
     if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or not all(names):
         raise DatasetError(
             f"{', '.join(names)} cannot be the classes",
-            mend=f"give 2 to {MOST_CLASSES} different names, background first",
+            mend=f"give 2 to {MOST_CLASSES} different names, background first, separated by commas",
         )
 
 

@@ -1,6 +1,7 @@
 """Which images belong together, and which are held out."""
 
 import csv
+import io
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -67,16 +68,11 @@ def table_of(group_by: str) -> Path | None:
 
 def keys_of_table(samples: Sequence[Sample], table: Path, column: str) -> list[Hashable]:
     """The value of a column of a CSV file for each sample; its first column has stems, or names of files."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            first, *rows = csv.reader(file)
-        place = first.index(column)
-    except csv.Error as error:
-        what = f"the table cannot be read ({error})"
-        raise DatasetError(what, where=table, mend="give --group-by FILE.csv:COLUMN") from error
-    except (OSError, ValueError) as error:
-        what = f"the table has no column {column}" if table.is_file() else "there is no such table"
-        raise DatasetError(what, where=table, mend="give --group-by FILE.csv:COLUMN") from error
+    first, rows = read_rows(table)
+    if column not in first:
+        mend = f"give --group-by FILE.csv:COLUMN with one of: {', '.join(first)}"
+        raise DatasetError(f"the table has no column {column}", where=table, mend=mend)
+    place = first.index(column)
     filled = {row[0]: row[place].strip() for row in rows if len(row) > place and row[place].strip()}
     values = {_without_suffix(name): value for name, value in filled.items()} | filled
     missing = [sample.stem for sample in samples if sample.stem not in values]
@@ -87,6 +83,25 @@ def keys_of_table(samples: Sequence[Sample], table: Path, column: str) -> list[H
             mend="add them",
         )
     return [values[sample.stem] for sample in samples]
+
+
+def read_rows(table: Path) -> tuple[list[str], list[list[str]]]:
+    """The head and the other rows of a CSV file, whose columns part at commas, or else at ; or tabs.
+
+    Raises:
+        DatasetError: if there is none, or it is no UTF-8 or no table.
+    """
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+        head = text.partition("\n")[0]
+        mark = next((mark for mark in ",;\t" if mark in head), ",")
+        first, *rows = csv.reader(io.StringIO(text), delimiter=mark)
+    except UnicodeDecodeError as error:
+        raise DatasetError("this is no UTF-8", where=table, mend="save it as CSV UTF-8") from error
+    except (OSError, ValueError, csv.Error) as error:
+        what = f"the table cannot be read ({error})" if table.is_file() else "there is no such table"
+        raise DatasetError(what, where=table, mend="give --group-by FILE.csv:COLUMN") from error
+    return first, rows
 
 
 def named_in(table: Path, samples: Sequence[Sample]) -> list[bool]:

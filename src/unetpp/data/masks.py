@@ -7,6 +7,9 @@ import numpy as np
 from unetpp.data.images import read_raw
 from unetpp.errors import MaskError
 
+MOST_CLASSES = 32
+RENUMBER = "number classes 0, 1, 2, ... in the masks"
+
 
 def read_mask(path: Path | str, num_classes: int) -> np.ndarray:
     """Read a mask whose pixel values (or palette indices) are class indices.
@@ -52,10 +55,13 @@ def class_step(values: dict[int, int], num_classes: int, path: Path | str) -> in
     found = [f"{v} ({n} pixels)" for v, n in sorted(values.items()) if not 0 <= v < num_classes]
     if found:
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        possible = all(0 <= value < MOST_CLASSES for value in values)
         raise MaskError(
             f"values {', '.join(found[:5])}{more} are not among the classes 0 to {num_classes - 1}",
             where=path,
-            mend="correct the mask, give all --classes, or take a model that has them",
+            mend="correct the mask, give all --classes, or take a model that has them"
+            if possible
+            else f"correct the mask, or {RENUMBER}",
         )
     return 1
 
@@ -75,13 +81,23 @@ def count_values(numbers: np.ndarray) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
+def check_lossless(path: Path | str) -> None:
+    """Raise `MaskError` for a file that is a JPEG, whatever it is called: near an edge it has values of no class."""
+    path = Path(path)
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(3) == b"\xff\xd8\xff":
+                raise MaskError("JPEG changes pixel values", where=path, mend="save masks as PNG or TIFF")
+
+
 def read_indices(path: Path | str) -> np.ndarray:
     """The whole numbers a mask file holds: (H, W) of an integer dtype.
 
     Raises:
         ImageError: if the file cannot be read.
-        MaskError: if it is a colour picture or holds fractions.
+        MaskError: if it is a JPEG, a colour picture or holds fractions.
     """
+    check_lossless(path)
     return to_indices(read_raw(Path(path), as_shown=False), path)
 
 

@@ -18,6 +18,42 @@ LEAST_STEPS = 10
 INNER = ("first", "level")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 NORMALIZATIONS = ("auto", "dataset", "image")
+COUNT = "a whole number from 1 on"
+SWITCH = "true or false"
+# What each option can be.
+RANGES = {
+    "budget": "a time above 0, such as 45m; in a plan, seconds",
+    "epochs": COUNT,
+    "passes": COUNT,
+    "network": f"one of: {', '.join(NETWORKS)}",
+    "filters": "two to six widths, from 1 on, such as 16,32,64",
+    "inner_filters": f"one of: {', '.join(INNER)}",
+    "deep_supervision": SWITCH,
+    "head_weights": "a number from 0 on for each head",
+    "start": "the folder of a model",
+    "long_side": "pixels from 1 on, or 0 for each image's own size",
+    "patch": "pixels from 1 on",
+    "batch": COUNT,
+    "accumulate": COUNT,
+    "devices": COUNT,
+    "low_memory": SWITCH,
+    "focus": "a share from 0 to 1",
+    "augmentation": "a number from 0 to 3",
+    "loss": "a sum of losses, such as crossentropy + dice",
+    "class_weights": "a number for each class, or balanced",
+    "learning_rate": "a number above 0",
+    "weight_decay": "a number from 0 on",
+    "patience": "a whole number from 1 on, and with --validation above 0",
+    "precision": f"one of: {', '.join(PRECISIONS)}",
+    "normalization": f"one of: {', '.join(NORMALIZATIONS)}",
+    "validation": "a share from 0 to below 1; or a file, without --folds",
+    "group_by": "a regular expression, or FILE.csv:COLUMN",
+    "folds": "a whole number from 2 on",
+    "fold": "a whole number from 1 to that of --folds",
+    "seams": SWITCH,
+    "workers": COUNT,
+    "seed": f"a whole number from 0 to {2**32 - 1}",
+}
 
 
 @dataclass(frozen=True)
@@ -96,8 +132,8 @@ class Options:
     seed: int = 0
 
     def __post_init__(self):
-        hints = get_type_hints(Options)
-        self._refuse({name: not _is_a(getattr(self, name), hint) for name, hint in hints.items()})
+        types = get_type_hints(Options)
+        self._refuse({name: not _is_a(getattr(self, name), hint) for name, hint in types.items()})
         problems = {
             "budget": self.budget is not None and not 0 < self.budget < math.inf,
             "epochs": self.epochs < 0,
@@ -120,19 +156,20 @@ class Options:
             "precision": self.precision not in PRECISIONS,
             "normalization": self.normalization not in NORMALIZATIONS,
             "validation": self.folds if isinstance(self.validation, str) else not 0 <= self.validation < 1,
-            "group_by": not (table_of(self.group_by) or _is_pattern(self.group_by)),
+            "group_by": not table_of(self.group_by) and _fault(self.group_by),
             "folds": self.folds < 0 or self.folds == 1,
             "fold": not 0 <= self.fold <= max(1, self.folds),
             "seed": not 0 <= self.seed < 2**32,
         }
-        self._refuse(
-            problems,
-            deep_supervision="leave it out: UNet has no inner heads",
-            batch=f"a multiple of {self.devices}, the devices",
-            patience="from 1 on, and with --validation above 0",
-            validation="a share from 0 to below 1; or a file, without --folds",
-            fold="from 1 to the number of --folds",
-        )
+        hints = {"group_by": f"mend the regular expression ({problems['group_by']}), or give FILE.csv:COLUMN"}
+        if self.network == "UNet":
+            hints |= {
+                "deep_supervision": "leave it out: UNet has no inner heads",
+                "inner_filters": "leave it out: UNet has no inner nodes",
+            }
+        if self.devices > 1:
+            hints["batch"] = f"a multiple of {self.devices}, the devices"
+        self._refuse(problems, **hints)
         # A model to start from brings a depth of its own.
         if not self.start:
             self.check_depth()
@@ -154,8 +191,8 @@ class Options:
 
     def _refuse(self, problems: dict[str, Any], **hints: str) -> None:
         for name in (name for name, wrong in problems.items() if wrong):
-            hint = hints.get(name, "see `unetpp train --help`")
-            raise SettingError(f"--{name.replace('_', '-')} cannot be {getattr(self, name)!r}", mend=hint)
+            what = f"--{name.replace('_', '-')} cannot be {_typed(getattr(self, name))}"
+            raise SettingError(what, mend=hints.get(name, RANGES[name]))
 
     def steps(self, images: int) -> int:
         """Steps of an epoch, after which a validation follows, with so many training images."""
@@ -167,12 +204,20 @@ class Options:
         return 2 ** (len(self.filters) - 1)
 
 
-def _is_pattern(text: str) -> bool:
+def _fault(pattern: str) -> str:
+    """What is wrong with a regular expression; "" for nothing."""
     try:
-        re.compile(text)
-    except re.error:
-        return False
-    return True
+        re.compile(pattern)
+    except re.error as error:
+        return str(error)
+    return ""
+
+
+def _typed(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"'{value}'" if isinstance(value, str) else str(value)
 
 
 def _is_a(value: Any, hint: Any) -> bool:

@@ -102,7 +102,8 @@ def read_choices(path: Path) -> tuple[dict[str, Any], tuple[str, ...] | None]:
         ) from error
     unknown = sorted(set(found) - {f.name for f in fields(Options)})
     if unknown:
-        raise SettingError(f"there is no option {unknown[0]}", where=path, mend="see `unetpp train --help`")
+        mend = "take it out; unetpp plan DATA --out FILE writes those that there are"
+        raise SettingError(f"there is no option {unknown[0]}", where=path, mend=mend)
     if not (names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))):
         raise SettingError(f"classes cannot be {names!r}", where=path, mend="give a list of names")
     if content.get("measured", digest(content)) != digest(content):

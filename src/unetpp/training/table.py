@@ -1,5 +1,6 @@
 """The plan as a reader wants it."""
 
+from unetpp.analysis.figures import duration
 from unetpp.training.options import Options
 from unetpp.training.plan import Plan
 
@@ -42,6 +43,6 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
 
 
 def _length(options: Options) -> str:
-    long = f"{options.budget / 60:g} minutes" if options.budget else f"{options.epochs} epochs"
+    long = duration(options.budget) if options.budget else f"{options.epochs} epochs"
     long += f", {options.passes} crops of each image between validations" if options.passes != 2 else ""
     return long + (f", at most {options.patience} validations without gain" if options.patience else "")
