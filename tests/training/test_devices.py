@@ -160,7 +160,7 @@ def test_a_run_goes_on_with_another_backend_and_more_devices_and_back(alone):
 
 
 def test_devices_share_a_batch_equally(samples):
-    with pytest.raises(SettingError, match=r"--batch cannot be 4; a multiple of 3"):
+    with pytest.raises(SettingError, match=r"--batch cannot be 4; give a multiple of 3"):
         Options(batch=4, devices=3)
     plan = make_plan(samples, Options(filters=(4, 8), devices=12), CLASSES)
     assert plan.options.batch == 12

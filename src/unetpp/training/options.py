@@ -168,7 +168,7 @@ class Options:
                 "inner_filters": "leave it out: UNet has no inner nodes",
             }
         if self.devices > 1:
-            hints["batch"] = f"a multiple of {self.devices}, the devices"
+            hints["batch"] = f"give a multiple of {self.devices}, the devices"
         self._refuse(problems, **hints)
         # A model to start from brings a depth of its own.
         if not self.start:
@@ -185,14 +185,14 @@ class Options:
         hint = (
             f"give {heads} numbers, one a head, from 0 on"
             if self.deep_supervision
-            else "it needs --deep-supervision"
+            else "give --deep-supervision, too"
         )
-        self._refuse(problems, patch=f"a multiple of {self.multiple}", head_weights=hint)
+        self._refuse(problems, patch=f"give a multiple of {self.multiple}", head_weights=hint)
 
     def _refuse(self, problems: dict[str, Any], **hints: str) -> None:
         for name in (name for name, wrong in problems.items() if wrong):
             what = f"--{name.replace('_', '-')} cannot be {_typed(getattr(self, name))}"
-            raise SettingError(what, mend=hints.get(name, RANGES[name]))
+            raise SettingError(what, mend=hints.get(name, f"give {RANGES[name]}"))
 
     def steps(self, images: int) -> int:
         """Steps of an epoch, after which a validation follows, with so many training images."""
