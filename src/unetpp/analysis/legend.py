@@ -123,8 +123,11 @@ def text_size(width: int) -> int:
 
 def class_entries(classes: Sequence[str], size: int) -> list[Entry]:
     """A legend's entries of all classes but the background; by its index, where no font has a name's letters."""
-    texts = [str(index) if face_of(name) is None else name for index, name in enumerate(classes)]
-    return [Entry(text, colour_of(index), size) for index, text in enumerate(texts) if index]
+    return [
+        Entry(str(index) if face_of(name) is None else name, colour_of(index), size)
+        for index, name in enumerate(classes)
+        if index
+    ]
 
 
 @cache

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from unetpp.errors import SettingError
-from unetpp.model.regions import pixels, weighted_mean, weights, with_background
+from unetpp.model.regions import has_rank, pixels, weighted_mean, weights, with_background
 from unetpp.model.weights import resolve_class_weights
 
 
@@ -117,8 +117,7 @@ def one_an_image(sample_weight, y_pred):
         SettingError: for a weight a pixel, as far as that is known before a step.
     """
     sample_weight = ops.convert_to_tensor(sample_weight)
-    known = getattr(sample_weight.shape, "rank", 1) is not None
-    sides = tuple(sample_weight.shape)[1:] if known else ()
+    sides = tuple(sample_weight.shape)[1:] if has_rank(sample_weight.shape) else ()
     if any(side not in (None, 1) for side in sides):
         raise SettingError(
             f"sample_weight is one an image, not {' x '.join(map(str, sides))}",

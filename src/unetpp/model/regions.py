@@ -68,17 +68,27 @@ def check_shapes(true, predicted) -> None:
     Raises:
         SettingError: as far as the shapes are known before a step.
     """
-    if None in (getattr(true, "rank", 1), getattr(predicted, "rank", 1)):
+    if not (has_rank(true) and has_rank(predicted)):
         return
     true, predicted = tuple(true), tuple(predicted)
-    sides = true[:-1] if len(true) == len(predicted) else true
-    known = zip(sides, predicted[:-1], strict=False)
-    alike = len(sides) == len(predicted) - 1 and all(a == b or None in (a, b) for a, b in known)
-    if not alike or (len(true) == len(predicted) and true[-1] not in (None, 1, predicted[-1])):
+    sides = predicted[:-1]
+    if not any(may_be(true, shape) for shape in (sides, (*sides, 1), predicted)):
         raise SettingError(
             f"masks of shape {true} do not fit predictions of shape {predicted}",
             mend="give class indices (batch, height, width), or one channel a class",
         )
+
+
+def has_rank(shape) -> bool:
+    """Whether it is known how many axes there are, which TensorFlow's graphs may learn in a step alone."""
+    return getattr(shape, "rank", 1) is not None
+
+
+def may_be(shape, other) -> bool:
+    """Whether two shapes are the same, as far as their sides are known."""
+    return len(shape) == len(other) and all(
+        a == b or None in (a, b) for a, b in zip(shape, other, strict=True)
+    )
 
 
 def with_background(values):

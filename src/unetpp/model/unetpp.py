@@ -193,7 +193,7 @@ class UNetPP(keras.Model):
                 speed on a CPU.
 
         Raises:
-            SettingError: for weights that cannot be meant.
+            SettingError: for weights that cannot be meant, and for losses or metrics by head.
         """
         num_classes = self._settings["num_classes"]
         check_shared(loss, kwargs.get("loss_weights"), metrics, kwargs.get("weighted_metrics"))
