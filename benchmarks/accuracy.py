@@ -74,6 +74,8 @@ VARIANTS = {
     "predicted in int8": Variant(of=FIRST, evaluate=("--precision", "int8")),
     "crops anywhere": Variant(("--focus", "0")),
     "half the augmentation": Variant(("--augmentation", "0.5")),
+    "without dropout": Variant(("--dropout", "0")),
+    "UNet without dropout, equal epochs": Variant(("--network", "UNet", "--dropout", "0")),
 }
 
 

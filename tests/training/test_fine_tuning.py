@@ -95,6 +95,19 @@ def test_a_model_to_start_from_decides_depth_and_widths(samples, tmp_path):
             make_plan(samples, Options(**{**given, **wrong}), CLASSES)
 
 
+@pytest.mark.parametrize("low_memory", [False, True])
+def test_dropout_may_be_other_than_that_of_the_model_to_start_from(low_memory, samples, tmp_path):
+    former = model_of(tmp_path / "first", dropout=0.3)
+    start = {"start": str(tmp_path / "first"), "low_memory": low_memory}
+    for given, dropout in ((None, 0.3), (0.0, 0.0), (0.1, 0.1)):
+        plan = make_plan(samples, Options(**start, dropout=given), CLASSES)
+        model = begun(plan)
+        assert model.get_config()["dropout"] == dropout
+        assert all(same(a, b) for a, b in zip(model.get_weights(), former.get_weights(), strict=True))
+        shown = {name: value for name, value, _ in rows(plan)}["network"]
+        assert shown.endswith(f", dropout {dropout:g}") == (given is not None)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

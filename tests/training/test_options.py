@@ -18,6 +18,7 @@ WRONG = [
     ({"filters": (8, 0)}, "--filters cannot be 8,0; give two to six widths, from 1 on"),
     ({"inner_filters": "all"}, "one of: first, level"),
     ({"inner_filters": "level", "network": "UNet"}, "leave it out: UNet has no inner nodes"),
+    ({"dropout": 1.0}, "--dropout cannot be 1.0; give a share from 0 to below 1"),
     ({"long_side": -1}, "pixels from 1 on, or 0"),
     ({"batch": -1}, "a whole number from 1 on"),
     ({"batch": 3, "devices": 2}, "a multiple of 2, the devices"),

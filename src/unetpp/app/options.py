@@ -221,6 +221,9 @@ def training_options(command):
             type=click.Choice(["first", "level"]),
             help="Width of inner nodes: the first level's, or each level's own.  [default: first]",
         ),
+        click.option(
+            "--dropout", type=float, help="Share of each block's values.  [default: 0.2, or MODEL's]"
+        ),
         click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j]."),
         click.option(
             "--head-weights", type=Numbers(float), help="Of the heads' losses, shallowest first: 1,1,2,4."

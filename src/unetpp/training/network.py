@@ -25,7 +25,9 @@ def bare(plan: Plan) -> UNetPP:
     options = plan.options
     network: Any = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
     network = recomputing(network) if options.low_memory else network
-    settings = plan.settings or settings_of(options)
+    settings = {**(plan.settings or settings_of(options))}
+    if options.dropout is not None:
+        settings["dropout"] = options.dropout
     return network((None, None, len(plan.normalization.mean)), len(plan.outputs), **settings)
 
 

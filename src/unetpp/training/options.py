@@ -28,6 +28,7 @@ RANGES = {
     "network": f"one of: {', '.join(NETWORKS)}",
     "filters": "two to six widths, from 1 on, such as 16,32,64",
     "inner_filters": f"one of: {', '.join(INNER)}",
+    "dropout": "a share from 0 to below 1",
     "deep_supervision": SWITCH,
     "head_weights": "a number from 0 on for each head",
     "start": "the folder of a model",
@@ -67,6 +68,7 @@ class Options:
         network: "UNetPP" or "UNet".
         filters: the width of each level.
         inner_filters: the width of UNet++'s inner nodes: the "first" level's, or each "level"'s own.
+        dropout: the share dropped at the end of each block; None for 0.2, or as in the model that the run starts from.
         deep_supervision: heads on all of X[0, 1..].
         head_weights: how much each head's loss counts, the shallowest first; None for all alike.
         start: a bundle whose weights and normalisation the run begins with; "" for none.
@@ -105,6 +107,7 @@ class Options:
     network: str = "UNetPP"
     filters: tuple[int, ...] = (16, 32, 64, 128, 256)
     inner_filters: str = "first"
+    dropout: float | None = None
     deep_supervision: bool = False
     head_weights: tuple[float, ...] | None = None
     start: str = ""
@@ -141,6 +144,7 @@ class Options:
             "network": self.network not in NETWORKS,
             "filters": not 2 <= len(self.filters) <= 6 or min(self.filters) < 1,
             "inner_filters": self.inner_filters not in (INNER if self.network == "UNetPP" else ("first",)),
+            "dropout": self.dropout is not None and not 0 <= self.dropout < 1,
             "deep_supervision": self.deep_supervision and self.network == "UNet",
             "long_side": self.long_side is not None and self.long_side < 0,
             "devices": self.devices < 1,

@@ -32,7 +32,7 @@ LARGEST = 2**15 - 2
 GIVEN = "as given"
 # The rows that options decide, if they are given.
 DECIDED_BY = {
-    "network": ("network", "filters", "inner_filters", "deep_supervision"),
+    "network": ("network", "filters", "inner_filters", "dropout", "deep_supervision"),
     "size": ("long_side",),
     "normalisation": ("normalization",),
     "crops": ("patch",),

@@ -9,13 +9,17 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
     """Each setting, its value, and why it is so."""
     options, weights = plan.options, plan.class_weights
     filters = ", ".join(map(str, options.filters))
+    dropout = "" if options.dropout is None else f", dropout {options.dropout:g}"
     shared = ", data-parallel" if options.devices > 1 else ""
     several = f" x {options.accumulate}" if options.accumulate > 1 else ""
     shown: dict[str, tuple[str, str]] = {
         "classes": (", ".join(plan.classes) + (", and where objects touch" if plan.seams else ""), ""),
         "images": (f"{len(plan.train)} to train on, {len(plan.validation)} held out", ""),
         "channels": (f"{len(plan.normalization.mean)}", "as the images have"),
-        "network": (f"{options.network}, filters {filters}", "the usual; --network, --filters change it"),
+        "network": (
+            f"{options.network}, filters {filters}{dropout}",
+            "the usual; --network, --filters change it",
+        ),
         "size": (f"{options.long_side} pixels" if options.long_side else "as it is", ""),
         "normalisation": ("by each image" if plan.normalization.per_image else "by the data set", ""),
         "crops": (f"{options.patch} x {options.patch} pixels", ""),
