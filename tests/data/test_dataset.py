@@ -184,15 +184,36 @@ def test_class_names_are_read_as_editors_write_them(tmp_path):
         read_class_names(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["m.jpg", "m.JPEG", "m.png"])
-def test_a_mask_of_jpeg_is_refused_whatever_it_is_called(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "options", "saying"),
+    [
+        ("m.jpg", {"format": "JPEG"}, "JPEG"),
+        ("m.JPEG", {"format": "JPEG"}, "JPEG"),
+        ("m.png", {"format": "JPEG"}, "JPEG"),
+        ("m.webp", {"format": "WEBP"}, "lossy WebP"),
+        ("m.tif", {"format": "TIFF", "compression": "jpeg"}, "JPEG in TIFF"),
+    ],
+)
+def test_a_lossy_mask_is_refused_whatever_it_is_called(name, options, saying, tmp_path):
     put(tmp_path / "images", "m.png")
     (tmp_path / "masks").mkdir()
     picture = Image.fromarray(np.full((6, 8), 1, np.uint8))
-    picture.save(tmp_path / "masks" / name, format="JPEG")
+    picture.save(tmp_path / "masks" / name, **options)
     for read in (mask_values, lambda path: find_samples(tmp_path)):
-        with pytest.raises(MaskError, match="JPEG changes pixel values; save masks as PNG or TIFF"):
+        with pytest.raises(
+            MaskError, match=f"{saying} changes pixel values; save masks as PNG or plain TIFF"
+        ):
             read(tmp_path / "masks" / name)
+
+
+def test_masks_of_compressed_tiff_are_a_data_set(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        for how in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
+            Image.fromarray(np.full((6, 8), 1, np.uint8)).save(
+                tmp_path / kind / f"{how}.tif", compression=how
+            )
+    assert all(read_mask(sample.mask, 2).all() for sample in find_samples(tmp_path))
 
 
 def test_numbers_of_objects_in_jpeg_are_refused(tmp_path):

@@ -61,7 +61,7 @@ def find_samples(
     Raises:
         DatasetError: if a folder is missing or empty, or an image or mask has no partner.
         ImageError: if a path is not valid UTF-8.
-        MaskError: if a mask is a JPEG.
+        MaskError: if a mask is lossy, such as a JPEG.
     """
     data = Path(data)
     apart = (data / "images").is_dir() or images is not None or masks is not None
@@ -92,7 +92,7 @@ def with_instances(samples: Sequence[Sample], folder: Path) -> list[Sample]:
     Raises:
         DatasetError: if an image has none, or two.
         ImageError: if a path is not valid UTF-8.
-        MaskError: if one is a JPEG.
+        MaskError: if one is lossy, such as a JPEG.
     """
     files = _files(Path(folder))
     _refuse_lonely({s.stem: s.image for s in samples}, files, "image", "label image of objects", folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from unetpp.data.images import read_raw
+from unetpp.data.tiff import is_jpeg_in_tiff
 from unetpp.errors import MaskError
 
 MOST_CLASSES = 32
@@ -82,12 +83,21 @@ def count_values(numbers: np.ndarray) -> dict[int, int]:
 
 
 def check_lossless(path: Path | str) -> None:
-    """Raise `MaskError` for a file that is a JPEG, whatever it is called: near an edge it has values of no class."""
+    """Raise `MaskError` for a file of lossy pixels, whatever it is called: near an edge they are of no class."""
     path = Path(path)
-    if path.is_file():
-        with path.open("rb") as file:
-            if file.read(3) == b"\xff\xd8\xff":
-                raise MaskError("JPEG changes pixel values", where=path, mend="save masks as PNG or TIFF")
+    if path.is_file() and (lossy := lossy_format(path)):
+        raise MaskError(f"{lossy} changes pixel values", where=path, mend="save masks as PNG or plain TIFF")
+
+
+def lossy_format(path: Path) -> str:
+    """How a file's pixels have been compressed if that changes them, by its first bytes; "" if it does not."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"RIFF") and head.endswith(b"WEBPVP8 "):
+        return "lossy WebP"
+    return "JPEG in TIFF" if head[:2] in (b"II", b"MM") and is_jpeg_in_tiff(path) else ""
 
 
 def read_indices(path: Path | str) -> np.ndarray:
@@ -95,7 +105,7 @@ def read_indices(path: Path | str) -> np.ndarray:
 
     Raises:
         ImageError: if the file cannot be read.
-        MaskError: if it is a JPEG, a colour picture or holds fractions.
+        MaskError: if it is lossy, a colour picture or holds fractions.
     """
     check_lossless(path)
     return to_indices(read_raw(Path(path), as_shown=False), path)

@@ -118,6 +118,17 @@ def samples_shown(page, path: Path) -> int | None:
     return page.samplesperpixel - opacity if opacity else None
 
 
+def is_jpeg_in_tiff(path: Path) -> bool:
+    """Whether a TIFF file's first page is compressed as JPEG; no, if it cannot be read."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            return file.pages[0].compression in (tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG)
+    except Exception:
+        return False
+
+
 def check_memory(size: int, path: Path) -> None:
     """Raise `ImageError` if pixels of `size` bytes do not fit into the free memory with room to work."""
     import psutil
