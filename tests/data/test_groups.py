@@ -10,11 +10,10 @@ from pairs import put
 from PIL import Image
 
 from unetpp.data.dataset import Sample, find_samples
-from unetpp.data.groups import duplicate_groups, find_groups, fold_of_each, group_keys, split
+from unetpp.data.duplicates import duplicate_groups
+from unetpp.data.groups import find_groups, fold_of_each, group_keys, split
 from unetpp.data.images import write_png
 from unetpp.errors import DatasetError, SettingError
-
-REAL = Path(__file__).parents[3] / "shared" / "data" / "darkfield"
 
 
 def textured(seed):
@@ -50,15 +49,6 @@ def test_images_that_are_mostly_alike_in_being_empty_are_no_duplicates(tmp_path)
     found = partition(find_samples(tmp_path), duplicate_groups(find_samples(tmp_path)))
     assert len(found) == 21
     assert ["black", "black_too"] in found
-
-
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real micrographs are not part of the project")
-def test_the_micrographs_that_occur_twice_are_found():
-    samples = find_samples(REAL)
-    groups = dict(zip([sample.stem for sample in samples], duplicate_groups(samples), strict=True))
-    assert groups["071"] == groups["073"]
-    assert groups["263"] == groups["331"]
-    assert len(set(groups.values())) > 280
 
 
 @given(

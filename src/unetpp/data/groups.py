@@ -8,15 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from unetpp.data.dataset import Sample, parallel
-from unetpp.data.images import IMAGE_SUFFIXES, read_image
-from unetpp.data.resample import resize_image
+from unetpp.data.dataset import Sample
+from unetpp.data.duplicates import duplicate_groups
+from unetpp.data.images import IMAGE_SUFFIXES
 from unetpp.errors import DatasetError, SettingError
-
-# Differing bits, of 256, up to which two images count as the same scene.
-DUPLICATE_BITS = 20
-# And the correlation of their thumbnails above which they do.
-DUPLICATE_CORRELATION = 0.95
 
 
 def find_groups(samples: Sequence[Sample], group_by: str = "") -> list[int]:
@@ -136,25 +131,6 @@ def _without_suffix(name: str) -> str:
     return stem.as_posix().removesuffix(".ome")
 
 
-def duplicate_groups(samples: Sequence[Sample]) -> list[int]:
-    """A number for each sample that near-duplicate images share.
-
-    Two images are near-duplicates if their 16 x 17 thumbnails correlate by more than `DUPLICATE_CORRELATION`, and
-    the signs of the differences between neighbours agree but for `DUPLICATE_BITS` of 256. Where images are flat,
-    these signs are alike in all of them.
-    """
-    thumbnails = np.array(parallel(_thumbnail, samples))
-    hashes = (np.diff(thumbnails, axis=2) > 0).reshape(len(samples), -1)
-    pixels = _standard(thumbnails.reshape(len(samples), -1))
-    groups = list(range(len(samples)))
-    for k in range(1, len(samples)):
-        alike = (hashes[:k] != hashes[k]).sum(1) <= DUPLICATE_BITS
-        alike &= pixels[:k] @ pixels[k] > DUPLICATE_CORRELATION
-        for other in {groups[j] for j in np.flatnonzero(alike)}:
-            groups = [groups[k] if group == other else group for group in groups]
-    return groups
-
-
 def split(
     samples: Sequence[Sample],
     counts: np.ndarray,
@@ -270,15 +246,3 @@ def shuffled_groups(
 
 def _stem(sample: Sample) -> str:
     return sample.stem
-
-
-def _thumbnail(sample: Sample) -> np.ndarray:
-    """(16, 17) float32."""
-    return resize_image(read_image(sample.image), (16, 17)).mean(-1)
-
-
-def _standard(rows: np.ndarray) -> np.ndarray:
-    """Rows whose products are correlations; images of one grey alone correlate with one another."""
-    rows = np.pad(rows - rows.mean(1, keepdims=True), ((0, 0), (0, 1)))
-    rows[np.ptp(rows, axis=1) < 1e-3, -1] = 1
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
