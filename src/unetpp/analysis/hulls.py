@@ -1,6 +1,36 @@
-"""The convex hulls of many objects at once."""
+"""The convex hulls of many objects at once, and how long they are."""
 
 import numpy as np
+
+# Directions that objects are measured in: between two of them a chord is at most a 400th too short.
+DIRECTIONS = 22
+# By how much the two outermost pixels' middles lie within the ends of what was drawn, both together, on average.
+ENDS = 0.75
+
+
+def chords(row: np.ndarray, first: np.ndarray, last: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The longest chord of each object: its largest extent in any direction, also known as the Feret diameter.
+
+    Args:
+        row: of each run of pixels, object by object.
+        first, last: its columns.
+        starts: where each object's runs begin.
+
+    Returns:
+        a length an object, in pixels.
+
+    Example:
+        >>> chords(np.array([0]), np.array([3]), np.array([12]), np.array([0])).tolist()
+        [9.75]
+    """
+    longest = np.zeros(len(starts))
+    # The half circle in which columns count forwards.
+    for angle in np.linspace(-np.pi / 2, np.pi / 2, DIRECTIONS, endpoint=False):
+        down, right = row * np.sin(angle), np.cos(angle)
+        farthest = np.maximum.reduceat(last * right + down, starts)
+        nearest = np.minimum.reduceat(first * right + down, starts)
+        np.maximum(longest, farthest - nearest, out=longest)
+    return longest + ENDS
 
 
 def hull_areas(number: np.ndarray, row: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unetpp.analysis.hulls import hull_areas
+from unetpp.analysis.hulls import chords, hull_areas
 from unetpp.analysis.lengths import lengths
 from unetpp.analysis.rules import check_pixel_size
 from unetpp.analysis.tables import Table
@@ -89,7 +89,7 @@ def measure(
           longer axis against the vertical, counter-clockwise, from -pi/2 to pi/2.
         - solidity: its area by that of the convex hull of its pixels as squares.
         - length: of the longest path along the skeleton, from border to border, of a closed one around it, but never
-          less than the equivalent diameter, of which little or nothing is left by thinning in some stubby objects;
+          less than the longest chord or the equivalent diameter, for thinning leaves little of stubby objects;
           width: area by length.
         - intensity_mean_C, intensity_min_C, intensity_max_C: of each channel C from 1.
         - probability: the mean.
@@ -116,9 +116,10 @@ def measure(
     table["perimeter"] = perimeters(numbers, count)
     table["equivalent_diameter"] = np.sqrt(4 * table["area"] / np.pi)
     table["solidity"] = table["area"] / hull_areas(runs.number[runs.order], *by_object(runs)) if count else []
-    along = lengths(numbers, count)
     # No shape's longest chord is shorter than that of the disc of its area.
-    table["length"] = np.maximum(along, table["equivalent_diameter"])
+    table["length"] = np.maximum(lengths(numbers, count), table["equivalent_diameter"])
+    if count:
+        table["length"] = np.maximum(table["length"], chords(*by_object(runs), runs.starts))
     table["width"] = table["area"] / table["length"]
     if image is not None:
         table |= intensities(runs, np.atleast_3d(image))
