@@ -3,6 +3,7 @@
 import pickle
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from unetpp.data.normalization import Normalization
 from unetpp.data.pyramids import add_levels, write_ome_zarr_metadata
 from unetpp.data.regions import open_regions
 from unetpp.errors import ImageError, OutputError, SettingError
-from unetpp.inference import slides
+from unetpp.inference import sampling, slides
 from unetpp.inference.folder import Folder, predict_folder, threads
 from unetpp.inference.jobs import find_jobs
 from unetpp.inference.predict import Ensemble, Predictor
@@ -23,6 +24,7 @@ zarr = pytest.importorskip("zarr", reason="the extra [formats] is not installed"
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (230, 310, 3), np.uint8)
+GREY = (RNG.random((50, 60)) ** 2 * 255).astype(np.uint8)
 CLASSES = ("dark", "bright")
 
 
@@ -299,11 +301,69 @@ def test_all_blocks_are_normalised_alike(tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", shaded, tile=(64, 64))
     predictor = Predictor(smooth, Normalization((0.5,), (0.25,), per_image=True), tile=128)
     slide = plan_slide(tmp_path / "in.tif", tmp_path / "s", predictor, "")
-    fixed = slides.fitted(predictor, slide).normalization
+    fixed = slides.fitted(predictor, slide, ((),)).normalization
     assert not fixed.per_image
     whole = as_float(shaded)
     assert fixed.mean[0] == pytest.approx(whole.mean(), abs=0.01)
     assert fixed.std[0] == pytest.approx(whole.std(), rel=0.1)
+
+
+def labels_of_all_planes(path):
+    with open_regions(path) as regions:
+        planes = [regions.read(plane, slice(None), slice(None)) for plane in np.ndindex(regions.plane_shape)]
+    return np.stack(planes)[..., 0]
+
+
+BY_ITSELF = Predictor(
+    lambda images: smooth(images / 6 + 0.5), Normalization((0.5,), (0.1,), per_image=True), tile=128
+)
+
+
+@pytest.mark.parametrize("axes", ["TYX", "QYX", "QQYX", "IYX"])
+def test_a_plane_of_a_time_series_is_predicted_as_the_same_image(axes, tmp_path):
+    bleaching = [(GREY * share).astype(np.uint8) for share in (1, 0.5, 0.25, 0.1)]
+    stack = np.reshape(bleaching, (2, 2, 50, 60)) if axes == "QQYX" else np.stack(bleaching)
+    if axes == "IYX":
+        with tifffile.TiffWriter(tmp_path / "in.tif") as file:
+            for page in stack:
+                file.write(page, contiguous=False, metadata=None)
+    else:
+        named = {} if axes == "QQYX" else {"metadata": {"axes": axes}}
+        tifffile.imwrite(tmp_path / "in.tif", stack, photometric="minisblack", **named)
+    assert kind(tmp_path / "in.tif") == "stack"
+    predict_folder(find_jobs([str(tmp_path / "in.tif")]), BY_ITSELF, tmp_path / "out.zarr", classes=CLASSES)
+    expected = [BY_ITSELF.labels(plane[..., None]) for plane in bleaching]
+    np.testing.assert_array_equal(labels_of_all_planes(tmp_path / "out.zarr"), expected)
+
+
+def test_planes_above_one_another_are_normalised_together(tmp_path):
+    image = GREY[:25]
+    empty = RNG.integers(0, 3, image.shape, np.uint8)
+    stack = np.stack([(empty, image), (empty, image // 3)])
+    options = {"metadata": {"axes": "TZYX"}, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "in.ome.tif", stack, **options)
+    slide = plan_slide(tmp_path / "in.ome.tif", tmp_path / "s", BY_ITSELF, "")
+    for t, planes in enumerate(stack):
+        assert slide.alike((t, 0)) == slide.alike((t, 1)) == ((t, 0), (t, 1))
+        found = slides.fitted(BY_ITSELF, slide, slide.alike((t, 1))).normalization
+        assert found.mean[0] == pytest.approx(as_float(planes).mean(), abs=1e-6)
+
+
+def test_an_image_of_one_block_is_predicted_as_a_whole(tmp_path):
+    group = zarr.create_group(tmp_path / "in.zarr")
+    group.create_array("0", data=GREY)
+    axes = [{"name": name} for name in "yx"]
+    group.attrs.update({"ome": {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}})
+    predict_folder(find_jobs([str(tmp_path / "in.zarr")]), BY_ITSELF, tmp_path / "out.zarr", classes=CLASSES)
+    np.testing.assert_array_equal(labels_of(tmp_path / "out.zarr"), BY_ITSELF.labels(GREY[..., None]))
+
+
+def test_a_blank_plane_of_a_series_is_taken(tmp_path):
+    twelve_bits = np.stack([GREY.astype(np.uint16) * 16, np.zeros(GREY.shape, np.uint16)])
+    options = {"metadata": {"axes": "TYX"}, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "in.ome.tif", twelve_bits, **options)
+    eight_bits = replace(BY_ITSELF, normalization=Normalization((0.1,), (0.1,), per_image=True, bits=8))
+    assert predict_folder(find_jobs([str(tmp_path / "in.ome.tif")]), eight_bits, tmp_path / "out") == []
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 64, 200])
@@ -311,15 +371,15 @@ def test_a_stack_is_normalised_by_planes_from_first_to_last(count):
     seen = {}
 
     class Planes:
-        plane_shape, size = (count,), (400, 600)
+        size = (400, 600)
 
         def read(self, plane, rows, columns):
             seen.setdefault(plane[0], set()).add(columns.start)
             return np.zeros((1, 1, 1))
 
-    slides.sample_pixels(Planes())
-    assert len(seen) == min(count, slides.PATCHES)
-    assert max(seen) >= count - count / slides.PATCHES - 1
+    sampling.sample_pixels(Planes(), [(k,) for k in range(count)])
+    assert len(seen) == min(count, sampling.PATCHES)
+    assert max(seen) >= count - count / sampling.PATCHES - 1
     # Few planes: each from left to right.
     if count <= 8:
         assert all(len(columns) > 4 for columns in seen.values())

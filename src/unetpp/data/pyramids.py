@@ -84,9 +84,10 @@ def write_ome_tiff(path: Path, levels: Sequence, axes: str) -> None:
 def to_ome_axes(axes: str) -> str:
     """Axes of planes as an OME-TIFF can name them: those it has no letter for, such as the I of plain pages, get one.
 
-    >>> to_ome_axes("IYX"), to_ome_axes("TZYX")
-    ('ZYX', 'TZYX')
+    >>> to_ome_axes("IYX"), to_ome_axes("TZYX"), to_ome_axes("QzYX")
+    ('ZYX', 'TZYX', 'QZYX')
     """
+    axes = axes.upper()
     free = spare(axes)
     return "".join(axis if axis in OME_AXES else next(free) for axis in axes)
 

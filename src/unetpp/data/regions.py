@@ -34,7 +34,7 @@ class Regions:
     Attributes:
         path: where it lies.
         pixels: an array that is read by slices: in memory, on disk, or of Zarr.
-        axes: a letter for each of its axes, such as "ZCYX" or "YXS".
+        axes: a letter for each of its axes, such as "ZCYX" or "YXS"; see `distinct` for small ones.
         greys: how many values a sample has, if it is not for its dtype to say, and whether 0 is white.
         samples: how many of the channels count; others are opacity.
     """
@@ -54,7 +54,7 @@ class Regions:
     def plane_axes(self) -> str:
         """The axes that make planes, time first and z last, such as "TZ"; those of length 1 do not count."""
         found = [a for a, n in zip(self.axes, self.pixels.shape, strict=True) if a not in "YXCS" and n > 1]
-        return "".join(sorted(found, key=lambda axis: {"T": 0, "Z": 2}.get(axis, 1)))
+        return "".join(sorted(found, key=lambda axis: {"T": 0, "Z": 2}.get(axis.upper(), 1)))
 
     @property
     def plane_shape(self) -> tuple[int, ...]:
@@ -200,10 +200,12 @@ def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:
 def distinct(axes: str) -> str:
     """A letter of its own for each axis: axes that nobody named share the Q in a TIFF.
 
+    A letter that is not its own is small, for the axis does not mean what the letter says.
+
     >>> distinct("QQYX")
-    'QZYX'
+    'QzYX'
     """
-    free = spare(axes)
+    free = map(str.lower, spare(axes))
     return "".join(next(free) if axis in axes[:k] else axis for k, axis in enumerate(axes))
 
 
