@@ -122,6 +122,55 @@ def test_an_ome_zarr_is_one_to_its_specification(name, axes, written, tmp_path):
     np.testing.assert_array_equal(found.reshape(-1, 50, 70), [PREDICTOR.labels(plane) for plane in planes])
 
 
+SPACING = {
+    "T": (1.5, "second"),
+    "Z": (2.0, "micrometer"),
+    "Y": (250.0, "nanometer"),
+    "X": (300.0, "nanometer"),
+}
+
+
+@pytest.fixture
+def spaced(tmp_path):
+    """A stack that says how far apart its pixels are."""
+    group = zarr.create_group(tmp_path / "in.zarr")
+    group.create_array("0", data=RNG.integers(0, 256, (2, 3, 50, 70), np.uint8))
+    axes = [{"name": axis.lower(), "unit": unit} for axis, (_, unit) in SPACING.items()]
+    scale = [{"type": "scale", "scale": [step for step, _ in SPACING.values()]}]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs.update({"ome": {"multiscales": [{"axes": axes, "datasets": datasets}]}})
+    return tmp_path / "in.zarr"
+
+
+@pytest.mark.parametrize("name", ["out.ome.tif", "out.ome.zarr"])
+def test_labels_are_as_far_apart_as_the_pixels(name, spaced, tmp_path):
+    predict_folder(find_jobs([str(spaced)]), PREDICTOR, tmp_path / name, classes=CLASSES)
+    with open_regions(tmp_path / name) as regions:
+        assert regions.spacing == SPACING
+    other = {"existing": "overwrite", "pixel_size": 0.5}
+    predict_folder(find_jobs([str(spaced)]), PREDICTOR, tmp_path / name, classes=CLASSES, **other)
+    with open_regions(tmp_path / name) as regions:
+        given = dict.fromkeys("YX", (0.5, "micrometer"))
+        assert regions.spacing == SPACING | given
+
+
+def test_an_ome_tiff_says_how_far_apart_its_labels_are(spaced, tmp_path):
+    predict_folder(find_jobs([str(spaced)]), PREDICTOR, tmp_path / "out.ome.tif", classes=CLASSES)
+    with tifffile.TiffFile(tmp_path / "out.ome.tif") as file:
+        said = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert {"PhysicalSizeX": 300, "PhysicalSizeXUnit": "nm", "PhysicalSizeZ": 2}.items() <= said.items()
+    assert {"PhysicalSizeZUnit": "µm", "TimeIncrement": 1.5, "TimeIncrementUnit": "s"}.items() <= said.items()
+
+
+def test_every_level_of_an_ome_zarr_says_how_far_apart_its_labels_are(spaced, tmp_path, monkeypatch):
+    monkeypatch.setattr("unetpp.data.pyramids.SMALLEST", 40)
+    predict_folder(find_jobs([str(spaced)]), PREDICTOR, tmp_path / "out.zarr", classes=CLASSES)
+    said = dict(zarr.open_group(tmp_path / "out.zarr", mode="r").attrs)["ome"]["multiscales"][0]
+    assert [axis["unit"] for axis in said["axes"]] == [unit for _, unit in SPACING.values()]
+    scales = [level["coordinateTransformations"][0]["scale"] for level in said["datasets"]]
+    assert scales == [[1.5, 2, 250, 300], [1.5, 2, 500, 600]]
+
+
 def test_every_level_of_an_ome_zarr_lies_where_the_labels_are(tmp_path):
     labels = np.zeros((2, 2205, 777), np.uint8)
     labels[:, 2048, 768] = 1

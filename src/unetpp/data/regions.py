@@ -5,7 +5,7 @@ The pixels stay on disk. What a region holds is what `read_image` would give the
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
@@ -16,6 +16,7 @@ import tifffile
 
 from unetpp.data.images import TIFF_SUFFIXES, check_file, read_image, to_pixel_type
 from unetpp.data.pyramids import spare
+from unetpp.data.spacing import Spacing, spacing_of_tiff, spacing_of_zarr
 from unetpp.data.tiff import MOST_CHANNELS, greys_shown, only_series, samples_shown, scale_of_greys
 from unetpp.errors import ImageError, InstallError, UnetppError
 
@@ -37,6 +38,7 @@ class Regions:
         axes: a letter for each of its axes, such as "ZCYX" or "YXS"; see `distinct` for small ones.
         greys: how many values a sample has, if it is not for its dtype to say, and whether 0 is white.
         samples: how many of the channels count; others are opacity.
+        spacing: the way from one index to the next along each axis, where it is known.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Regions:
     axes: str
     greys: tuple[int, bool] = (256, False)
     samples: int | None = None
+    spacing: Spacing = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -194,7 +197,7 @@ def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:
         pixels: Any = Mapped(path, series.dataoffset, series.shape, dtype)
     else:
         pixels = Decoded(series)
-    return Regions(path, pixels, distinct(series.axes), greys, samples)
+    return Regions(path, pixels, distinct(series.axes), greys, samples, spacing_of_tiff(file, series))
 
 
 def distinct(axes: str) -> str:
@@ -224,7 +227,8 @@ def _open_zarr(path: Path) -> Regions:
     if len(axes) != pixels.ndim or axes.count("Y") != 1 or axes.count("X") != 1:
         what = f"its {pixels.ndim} axes are named {', '.join(map(_name, given))}, not with one y and one x"
         raise ImageError(what, where=path, mend="save it as OME-Zarr")
-    return Regions(path, pixels, distinct(axes))
+    letters = distinct(axes)
+    return Regions(path, pixels, letters, spacing=spacing_of_zarr(scales[0], letters))
 
 
 def _name(axis: dict | str) -> str:

@@ -7,7 +7,7 @@ all are there, the store becomes the output: an OME-Zarr folder by another name,
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -21,6 +21,7 @@ from unetpp.data.files import exchange, former
 from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
 from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata, zarr_axes
 from unetpp.data.regions import LARGE, import_zarr, is_zarr, open_regions
+from unetpp.data.spacing import Spacing
 from unetpp.errors import ImageError, InstallError, OutputError, UnetppError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 from unetpp.inference.sampling import sample_pixels
@@ -46,6 +47,7 @@ class Slide:
         core: pixels of a block's side in the image, and of the store's chunks.
         halo: pixels around a block that the network sees.
         identity: of model, image and settings; labels of another identity are not gone on with.
+        spacing: of its pixels, planes and time points, where it is known.
     """
 
     image: Path
@@ -57,6 +59,7 @@ class Slide:
     core: int
     halo: int
     identity: str
+    spacing: Spacing = field(hash=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -145,6 +148,7 @@ def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identi
             core,
             halo,
             json.dumps(settings),
+            regions.spacing,
         )
     try:
         predictor.for_regions(slide.size, sample)
@@ -255,24 +259,25 @@ def finish(
         output: the file: OME-Zarr by its suffix .zarr, else OME-TIFF.
         overlay: the picture to draw as well: JPEG for one plane, else TIFF; small enough to look at.
         classes: the name of each label.
-        pixel_size: micrometres a pixel's side, for a scale bar.
+        pixel_size: micrometres a pixel's side, if it is not for the image to say; for a scale bar, too.
 
     Raises:
         OutputError: if it cannot be written.
     """
     axes = slide.plane_axes + "YX"
+    spacing = slide.spacing | (dict.fromkeys("YX", (pixel_size, "micrometer")) if pixel_size else {})
     try:
         levels = add_levels(slide.store)
         if overlay:
             draw_previews(slide, levels[0], overlay, classes, pixel_size)
         if output.suffix == ".zarr":
             colours = list(zip(classes, PALETTE, strict=False))
-            write_ome_zarr_metadata(slide.store, output.name, levels, axes, colours)
+            write_ome_zarr_metadata(slide.store, output.name, levels, axes, colours, spacing)
             exchange(output, slide.store, former(output))
             # Not before: until then, the store must be known for what it is.
             del import_zarr().open_group(output, mode="r+").attrs["identity"]
         else:
-            write_ome_tiff(output, levels, axes)
+            write_ome_tiff(output, levels, axes, spacing)
             shutil.rmtree(slide.store)
     except OSError as error:
         raise disk_error(output, error) from error
