@@ -1,5 +1,6 @@
 """A region of a file is the region of its pixels, however they are stored."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from unetpp.data.images import image_size, read_image, write_png
-from unetpp.data.regions import open_regions
+from unetpp.data.regions import kept_open, open_regions
 from unetpp.errors import ImageError
 
 zarr = pytest.importorskip("zarr", reason="the extra [formats] is not installed")
@@ -126,6 +127,46 @@ def test_a_picture_that_many_threads_want_is_decoded_once(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(pixels) for _ in range(4)]
     assert len({id(future.result()) for future in futures}) == 1
+
+
+def test_an_image_stays_open_until_a_thread_wants_another_or_ends(tmp_path, monkeypatch):
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tif", RGB, tile=(32, 32), compression="zlib", photometric="rgb")
+    opened = []
+
+    class Watched(tifffile.TiffFile):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            opened.append(self)
+
+    monkeypatch.setattr(tifffile, "TiffFile", Watched)
+
+    def work():
+        for name in "aab":
+            found = kept_open(tmp_path / f"{name}.tif").read((), ROWS, COLUMNS)
+            np.testing.assert_array_equal(found, RGB[ROWS, COLUMNS])
+        return [file.filehandle.closed for file in opened]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(work).result() == [True, False]
+    assert [file.filehandle.closed for file in opened] == [True, True]
+
+
+def test_a_file_that_was_replaced_is_opened_anew(tmp_path):
+    for k in range(3):
+        tifffile.imwrite(tmp_path / "new.tif", np.full((9, 8), k, np.uint8), compression="zlib")
+        os.utime(tmp_path / "new.tif", ns=(k, k))
+        (tmp_path / "new.tif").replace(tmp_path / "a.tif")
+        assert kept_open(tmp_path / "a.tif").read((), slice(9), slice(8)).max() == k
+
+
+def test_a_file_that_is_gone_is_said_to_be(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb")
+    kept_open(tmp_path / "a.tif")
+    (tmp_path / "a.tif").unlink()
+    for _ in range(2):
+        with pytest.raises(ImageError, match=r"a\.tif"):
+            kept_open(tmp_path / "a.tif")
 
 
 def test_opacity_is_left_out(tmp_path):

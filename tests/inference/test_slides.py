@@ -407,6 +407,20 @@ def test_an_image_of_one_block_is_predicted_as_a_whole(tmp_path):
     np.testing.assert_array_equal(labels_of(tmp_path / "out.zarr"), BY_ITSELF.labels(GREY[..., None]))
 
 
+def test_a_long_series_is_not_opened_for_each_of_its_planes(tmp_path, monkeypatch):
+    stack = RNG.integers(0, 256, (40, 20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", stack, metadata={"axes": "TYX"}, photometric="minisblack")
+    opened, opening = [], tifffile.TiffFile.__init__
+
+    def watched(*arguments, **options):
+        opened.append(arguments)
+        opening(*arguments, **options)
+
+    monkeypatch.setattr(tifffile.TiffFile, "__init__", watched)
+    predict_folder(find_jobs([str(tmp_path / "in.tif")]), BY_ITSELF, tmp_path / "out", classes=CLASSES)
+    assert len(opened) < 10
+
+
 def test_a_blank_plane_of_a_series_is_taken(tmp_path):
     twelve_bits = np.stack([GREY.astype(np.uint16) * 16, np.zeros(GREY.shape, np.uint16)])
     options = {"metadata": {"axes": "TYX"}, "photometric": "minisblack"}

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -171,6 +171,36 @@ def open_regions(path: Path, *, indices: bool = False) -> Iterator[Regions]:
             what = f"the image has {channels} channels"
             raise ImageError(what, where=path, mend=f"keep at most {MOST_CHANNELS}")
         yield regions
+
+
+class Kept(local):
+    """The image that a thread has open."""
+
+    def __init__(self):
+        self.key: tuple | None = None
+        self.opened = ExitStack()
+        self.regions: Any = None
+
+
+KEPT = Kept()
+
+
+def kept_open(path: Path) -> Regions:
+    """An image as `open_regions` gives it, which stays open until this thread wants another or ends.
+
+    To find what a file holds takes a time that grows with its planes, and with their square if done for each.
+
+    Raises:
+        ImageError: if it cannot be read.
+        InstallError: if Zarr is not installed.
+    """
+    key = (path, path.stat().st_mtime_ns if path.exists() else None)
+    if KEPT.key != key:
+        KEPT.key = None
+        KEPT.opened.close()
+        KEPT.regions = KEPT.opened.enter_context(open_regions(path))
+        KEPT.key = key
+    return KEPT.regions
 
 
 @lru_cache(maxsize=1)

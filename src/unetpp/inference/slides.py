@@ -20,7 +20,7 @@ from unetpp.analysis.overlay import PALETTE, draw_overlay, shrink_labels
 from unetpp.data.files import exchange, former
 from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
 from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata, zarr_axes
-from unetpp.data.regions import LARGE, import_zarr, is_zarr, open_regions
+from unetpp.data.regions import LARGE, import_zarr, is_zarr, kept_open, open_regions
 from unetpp.data.spacing import Spacing
 from unetpp.errors import ImageError, InstallError, OutputError, UnetppError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
@@ -167,8 +167,7 @@ def fitted(
     Raises:
         ImageError: if they cannot be read.
     """
-    with open_regions(slide.image) as regions:
-        sample = sample_pixels(regions, planes, slide.core**2)
+    sample = sample_pixels(kept_open(slide.image), planes, slide.core**2)
     return predictor.for_regions(slide.size, sample, check=False)
 
 
@@ -202,8 +201,7 @@ def predict_block(
         ImageError: if the region cannot be read or used.
         OutputError: if the labels cannot be written.
     """
-    with open_regions(slide.image) as regions:
-        region = regions.read(plane, *block.region)
+    region = kept_open(slide.image).read(plane, *block.region)
     # A model that normalises all images alike needs no sample of this one.
     planes = slide.alike(plane if predictor.per_image else (0,) * len(plane))
     found = fitted(predictor, slide, planes)(region)
