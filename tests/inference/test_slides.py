@@ -421,6 +421,24 @@ def test_a_long_series_is_not_opened_for_each_of_its_planes(tmp_path, monkeypatc
     assert len(opened) < 10
 
 
+def with_palette(path, pixels):
+    colours = np.arange(256, dtype=np.uint16) * 257
+    tifffile.imwrite(path, pixels, photometric="palette", colormap=np.stack([colours] * 3), metadata={})
+
+
+def test_a_stack_with_a_palette_is_refused_for_its_palette(tmp_path):
+    with_palette(tmp_path / "in.tif", RNG.integers(0, 256, (2, 50, 60), np.uint8))
+    assert kind(tmp_path / "in.tif") == "stack"
+    [error] = predict_folder(find_jobs([str(tmp_path / "in.tif")]), PREDICTOR, tmp_path / "out")
+    assert "a stack cannot have a palette" in str(error)
+
+
+def test_an_image_with_a_palette_is_held_as_a_whole(tmp_path):
+    for name, side in (("small", 50), ("large", 250)):
+        with_palette(tmp_path / f"{name}.tif", RNG.integers(0, 256, (side, side), np.uint8))
+        assert kind(tmp_path / f"{name}.tif") == "image"
+
+
 def test_a_blank_plane_of_a_series_is_taken(tmp_path):
     twelve_bits = np.stack([GREY.astype(np.uint16) * 16, np.zeros(GREY.shape, np.uint16)])
     options = {"metadata": {"axes": "TYX"}, "photometric": "minisblack"}

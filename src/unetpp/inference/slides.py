@@ -105,11 +105,16 @@ def kind(path: Path) -> str:
             check_file(path)
             with open_picture(path) as picture:
                 return "slide" if picture.width * picture.height > LARGE else "image"
-        with open_regions(path) as regions:
+        # With a palette, too, so that a stack that has one is told for what it is.
+        with open_regions(path, indices=True) as regions:
             if regions.plane_shape:
                 return "stack"
             height, width = regions.size
-            return "slide" if is_zarr(path) or height * width > LARGE else "image"
+            if not is_zarr(path) and height * width <= LARGE:
+                return "image"
+        # Not with a palette, which is read as a whole.
+        with open_regions(path):
+            return "slide"
     except InstallError:
         raise
     except (UnetppError, OSError):
