@@ -250,3 +250,34 @@ def test_a_zarr_folder_without_an_image_is_refused(tmp_path):
     zarr.create_group(tmp_path / "a.zarr")
     with pytest.raises(ImageError, match="no multiscales"):
         read(tmp_path / "a.zarr", (), ROWS, COLUMNS)
+
+
+def saved_collection(path, version, said):
+    """A Zarr group, with groups in it, by their paths and what each says of itself."""
+    root = zarr.create_group(path, zarr_format=version)
+    for name, attributes in said.items():
+        group = root.create_group(name) if name else root
+        group.attrs.update(attributes if version == 2 else {"ome": attributes})
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"": {"bioformats2raw.layout": 3}, "OME": {}, "0": {}, "1": {}}, "0"),
+        ({"": {"well": {"images": [{"path": "gone"}, {"path": "0"}]}}, "0": {}}, "0"),
+        (
+            {
+                "": {"plate": {"wells": [{"path": "A/1"}, {"path": "B/2"}]}},
+                "B/2": {"well": {"images": [{"path": "1"}]}},
+                "B/2/1": {},
+            },
+            "B/2/1",
+        ),
+    ],
+)
+def test_one_of_several_images_of_an_ome_zarr_is_named(version, said, named, tmp_path):
+    saved_collection(tmp_path / "a.zarr", version, said)
+    with pytest.raises(ImageError, match="several images") as caught:
+        read(tmp_path / "a.zarr", (), ROWS, COLUMNS)
+    assert caught.value.mend.endswith(f"such as {tmp_path / 'a.zarr' / named}")

@@ -248,6 +248,9 @@ def _open_zarr(path: Path) -> Regions:
         return Regions(path, node, _guess_axes(node.shape, path))
     attributes = dict(node.attrs)
     scales = attributes.get("ome", attributes).get("multiscales")
+    if not scales and (image := next(_images_in(node), None)):
+        what = "this Zarr folder holds several images"
+        raise ImageError(what, where=path, mend=f"give one of them, such as {path / image}")
     if not scales:
         what = "this Zarr folder says nothing of an image (no multiscales)"
         raise ImageError(what, where=path, mend="give an OME-Zarr image")
@@ -259,6 +262,17 @@ def _open_zarr(path: Path) -> Regions:
         raise ImageError(what, where=path, mend="save it as OME-Zarr")
     letters = distinct(axes)
     return Regions(path, pixels, letters, spacing=spacing_of_zarr(scales[0], letters))
+
+
+def _images_in(group) -> Iterator[str]:
+    """The paths of the images in an OME-Zarr's collection, plate or well."""
+    said = group.attrs.get("ome", group.attrs)
+    if "bioformats2raw.layout" in said:
+        yield from (name for name in sorted(group.group_keys()) if name != "OME")
+    yield from (image["path"] for image in said.get("well", {}).get("images", []) if image["path"] in group)
+    for well in said.get("plate", {}).get("wells", []):
+        if (path := well["path"]) in group:
+            yield from (f"{path}/{image}" for image in _images_in(group[path]))
 
 
 def _name(axis: dict | str) -> str:
