@@ -1,5 +1,6 @@
 """A region of a file is the region of its pixels, however they are stored."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from unetpp.data.images import image_size, read_image, write_png
-from unetpp.data.regions import open_regions
+from unetpp.data.regions import kept_open, open_regions
 from unetpp.errors import ImageError
 
 zarr = pytest.importorskip("zarr", reason="the extra [formats] is not installed")
@@ -128,6 +129,46 @@ def test_a_picture_that_many_threads_want_is_decoded_once(tmp_path):
     assert len({id(future.result()) for future in futures}) == 1
 
 
+def test_an_image_stays_open_until_a_thread_wants_another_or_ends(tmp_path, monkeypatch):
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tif", RGB, tile=(32, 32), compression="zlib", photometric="rgb")
+    opened = []
+
+    class Watched(tifffile.TiffFile):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            opened.append(self)
+
+    monkeypatch.setattr(tifffile, "TiffFile", Watched)
+
+    def work():
+        for name in "aab":
+            found = kept_open(tmp_path / f"{name}.tif").read((), ROWS, COLUMNS)
+            np.testing.assert_array_equal(found, RGB[ROWS, COLUMNS])
+        return [file.filehandle.closed for file in opened]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(work).result() == [True, False]
+    assert [file.filehandle.closed for file in opened] == [True, True]
+
+
+def test_a_file_that_was_replaced_is_opened_anew(tmp_path):
+    for k in range(3):
+        tifffile.imwrite(tmp_path / "new.tif", np.full((9, 8), k, np.uint8), compression="zlib")
+        os.utime(tmp_path / "new.tif", ns=(k, k))
+        (tmp_path / "new.tif").replace(tmp_path / "a.tif")
+        assert kept_open(tmp_path / "a.tif").read((), slice(9), slice(8)).max() == k
+
+
+def test_a_file_that_is_gone_is_said_to_be(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb")
+    kept_open(tmp_path / "a.tif")
+    (tmp_path / "a.tif").unlink()
+    for _ in range(2):
+        with pytest.raises(ImageError, match=r"a\.tif"):
+            kept_open(tmp_path / "a.tif")
+
+
 def test_opacity_is_left_out(tmp_path):
     pixels = np.dstack([RGB, RGB[..., :1]])
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
@@ -209,3 +250,34 @@ def test_a_zarr_folder_without_an_image_is_refused(tmp_path):
     zarr.create_group(tmp_path / "a.zarr")
     with pytest.raises(ImageError, match="no multiscales"):
         read(tmp_path / "a.zarr", (), ROWS, COLUMNS)
+
+
+def saved_collection(path, version, said):
+    """A Zarr group, with groups in it, by their paths and what each says of itself."""
+    root = zarr.create_group(path, zarr_format=version)
+    for name, attributes in said.items():
+        group = root.create_group(name) if name else root
+        group.attrs.update(attributes if version == 2 else {"ome": attributes})
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"": {"bioformats2raw.layout": 3}, "OME": {}, "0": {}, "1": {}}, "0"),
+        ({"": {"well": {"images": [{"path": "gone"}, {"path": "0"}]}}, "0": {}}, "0"),
+        (
+            {
+                "": {"plate": {"wells": [{"path": "A/1"}, {"path": "B/2"}]}},
+                "B/2": {"well": {"images": [{"path": "1"}]}},
+                "B/2/1": {},
+            },
+            "B/2/1",
+        ),
+    ],
+)
+def test_one_of_several_images_of_an_ome_zarr_is_named(version, said, named, tmp_path):
+    saved_collection(tmp_path / "a.zarr", version, said)
+    with pytest.raises(ImageError, match="several images") as caught:
+        read(tmp_path / "a.zarr", (), ROWS, COLUMNS)
+    assert caught.value.mend.endswith(f"such as {tmp_path / 'a.zarr' / named}")

@@ -3,6 +3,7 @@
 import pickle
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from unetpp.data.normalization import Normalization
 from unetpp.data.pyramids import add_levels, write_ome_zarr_metadata
 from unetpp.data.regions import open_regions
 from unetpp.errors import ImageError, OutputError, SettingError
-from unetpp.inference import slides
+from unetpp.inference import sampling, slides
 from unetpp.inference.folder import Folder, predict_folder, threads
 from unetpp.inference.jobs import find_jobs
 from unetpp.inference.predict import Ensemble, Predictor
@@ -23,6 +24,7 @@ zarr = pytest.importorskip("zarr", reason="the extra [formats] is not installed"
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (230, 310, 3), np.uint8)
+GREY = (RNG.random((50, 60)) ** 2 * 255).astype(np.uint8)
 CLASSES = ("dark", "bright")
 
 
@@ -118,6 +120,55 @@ def test_an_ome_zarr_is_one_to_its_specification(name, axes, written, tmp_path):
     ordered = stack.swapaxes(0, 1) if axes in ("ZTYX", "ZQYX") else stack
     planes = ordered.reshape(-1, 50, 70, 1)
     np.testing.assert_array_equal(found.reshape(-1, 50, 70), [PREDICTOR.labels(plane) for plane in planes])
+
+
+SPACING = {
+    "T": (1.5, "second"),
+    "Z": (2.0, "micrometer"),
+    "Y": (250.0, "nanometer"),
+    "X": (300.0, "nanometer"),
+}
+
+
+@pytest.fixture
+def spaced(tmp_path):
+    """A stack that says how far apart its pixels are."""
+    group = zarr.create_group(tmp_path / "in.zarr")
+    group.create_array("0", data=RNG.integers(0, 256, (2, 3, 50, 70), np.uint8))
+    axes = [{"name": axis.lower(), "unit": unit} for axis, (_, unit) in SPACING.items()]
+    scale = [{"type": "scale", "scale": [step for step, _ in SPACING.values()]}]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs.update({"ome": {"multiscales": [{"axes": axes, "datasets": datasets}]}})
+    return tmp_path / "in.zarr"
+
+
+@pytest.mark.parametrize("name", ["out.ome.tif", "out.ome.zarr"])
+def test_labels_are_as_far_apart_as_the_pixels(name, spaced, tmp_path):
+    predict_folder(find_jobs([str(spaced)]), PREDICTOR, tmp_path / name, classes=CLASSES)
+    with open_regions(tmp_path / name) as regions:
+        assert regions.spacing == SPACING
+    other = {"existing": "overwrite", "pixel_size": 0.5}
+    predict_folder(find_jobs([str(spaced)]), PREDICTOR, tmp_path / name, classes=CLASSES, **other)
+    with open_regions(tmp_path / name) as regions:
+        given = dict.fromkeys("YX", (0.5, "micrometer"))
+        assert regions.spacing == SPACING | given
+
+
+def test_an_ome_tiff_says_how_far_apart_its_labels_are(spaced, tmp_path):
+    predict_folder(find_jobs([str(spaced)]), PREDICTOR, tmp_path / "out.ome.tif", classes=CLASSES)
+    with tifffile.TiffFile(tmp_path / "out.ome.tif") as file:
+        said = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert {"PhysicalSizeX": 300, "PhysicalSizeXUnit": "nm", "PhysicalSizeZ": 2}.items() <= said.items()
+    assert {"PhysicalSizeZUnit": "µm", "TimeIncrement": 1.5, "TimeIncrementUnit": "s"}.items() <= said.items()
+
+
+def test_every_level_of_an_ome_zarr_says_how_far_apart_its_labels_are(spaced, tmp_path, monkeypatch):
+    monkeypatch.setattr("unetpp.data.pyramids.SMALLEST", 40)
+    predict_folder(find_jobs([str(spaced)]), PREDICTOR, tmp_path / "out.zarr", classes=CLASSES)
+    said = dict(zarr.open_group(tmp_path / "out.zarr", mode="r").attrs)["ome"]["multiscales"][0]
+    assert [axis["unit"] for axis in said["axes"]] == [unit for _, unit in SPACING.values()]
+    scales = [level["coordinateTransformations"][0]["scale"] for level in said["datasets"]]
+    assert scales == [[1.5, 2, 250, 300], [1.5, 2, 500, 600]]
 
 
 def test_every_level_of_an_ome_zarr_lies_where_the_labels_are(tmp_path):
@@ -299,11 +350,101 @@ def test_all_blocks_are_normalised_alike(tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", shaded, tile=(64, 64))
     predictor = Predictor(smooth, Normalization((0.5,), (0.25,), per_image=True), tile=128)
     slide = plan_slide(tmp_path / "in.tif", tmp_path / "s", predictor, "")
-    fixed = slides.fitted(predictor, slide).normalization
+    fixed = slides.fitted(predictor, slide, ((),)).normalization
     assert not fixed.per_image
     whole = as_float(shaded)
     assert fixed.mean[0] == pytest.approx(whole.mean(), abs=0.01)
     assert fixed.std[0] == pytest.approx(whole.std(), rel=0.1)
+
+
+def labels_of_all_planes(path):
+    with open_regions(path) as regions:
+        planes = [regions.read(plane, slice(None), slice(None)) for plane in np.ndindex(regions.plane_shape)]
+    return np.stack(planes)[..., 0]
+
+
+BY_ITSELF = Predictor(
+    lambda images: smooth(images / 6 + 0.5), Normalization((0.5,), (0.1,), per_image=True), tile=128
+)
+
+
+@pytest.mark.parametrize("axes", ["TYX", "QYX", "QQYX", "IYX"])
+def test_a_plane_of_a_time_series_is_predicted_as_the_same_image(axes, tmp_path):
+    bleaching = [(GREY * share).astype(np.uint8) for share in (1, 0.5, 0.25, 0.1)]
+    stack = np.reshape(bleaching, (2, 2, 50, 60)) if axes == "QQYX" else np.stack(bleaching)
+    if axes == "IYX":
+        with tifffile.TiffWriter(tmp_path / "in.tif") as file:
+            for page in stack:
+                file.write(page, contiguous=False, metadata=None)
+    else:
+        named = {} if axes == "QQYX" else {"metadata": {"axes": axes}}
+        tifffile.imwrite(tmp_path / "in.tif", stack, photometric="minisblack", **named)
+    assert kind(tmp_path / "in.tif") == "stack"
+    predict_folder(find_jobs([str(tmp_path / "in.tif")]), BY_ITSELF, tmp_path / "out.zarr", classes=CLASSES)
+    expected = [BY_ITSELF.labels(plane[..., None]) for plane in bleaching]
+    np.testing.assert_array_equal(labels_of_all_planes(tmp_path / "out.zarr"), expected)
+
+
+def test_planes_above_one_another_are_normalised_together(tmp_path):
+    image = GREY[:25]
+    empty = RNG.integers(0, 3, image.shape, np.uint8)
+    stack = np.stack([(empty, image), (empty, image // 3)])
+    options = {"metadata": {"axes": "TZYX"}, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "in.ome.tif", stack, **options)
+    slide = plan_slide(tmp_path / "in.ome.tif", tmp_path / "s", BY_ITSELF, "")
+    for t, planes in enumerate(stack):
+        assert slide.alike((t, 0)) == slide.alike((t, 1)) == ((t, 0), (t, 1))
+        found = slides.fitted(BY_ITSELF, slide, slide.alike((t, 1))).normalization
+        assert found.mean[0] == pytest.approx(as_float(planes).mean(), abs=1e-6)
+
+
+def test_an_image_of_one_block_is_predicted_as_a_whole(tmp_path):
+    group = zarr.create_group(tmp_path / "in.zarr")
+    group.create_array("0", data=GREY)
+    axes = [{"name": name} for name in "yx"]
+    group.attrs.update({"ome": {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}})
+    predict_folder(find_jobs([str(tmp_path / "in.zarr")]), BY_ITSELF, tmp_path / "out.zarr", classes=CLASSES)
+    np.testing.assert_array_equal(labels_of(tmp_path / "out.zarr"), BY_ITSELF.labels(GREY[..., None]))
+
+
+def test_a_long_series_is_not_opened_for_each_of_its_planes(tmp_path, monkeypatch):
+    stack = RNG.integers(0, 256, (40, 20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", stack, metadata={"axes": "TYX"}, photometric="minisblack")
+    opened, opening = [], tifffile.TiffFile.__init__
+
+    def watched(*arguments, **options):
+        opened.append(arguments)
+        opening(*arguments, **options)
+
+    monkeypatch.setattr(tifffile.TiffFile, "__init__", watched)
+    predict_folder(find_jobs([str(tmp_path / "in.tif")]), BY_ITSELF, tmp_path / "out", classes=CLASSES)
+    assert len(opened) < 10
+
+
+def with_palette(path, pixels):
+    colours = np.arange(256, dtype=np.uint16) * 257
+    tifffile.imwrite(path, pixels, photometric="palette", colormap=np.stack([colours] * 3), metadata={})
+
+
+def test_a_stack_with_a_palette_is_refused_for_its_palette(tmp_path):
+    with_palette(tmp_path / "in.tif", RNG.integers(0, 256, (2, 50, 60), np.uint8))
+    assert kind(tmp_path / "in.tif") == "stack"
+    [error] = predict_folder(find_jobs([str(tmp_path / "in.tif")]), PREDICTOR, tmp_path / "out")
+    assert "a stack cannot have a palette" in str(error)
+
+
+def test_an_image_with_a_palette_is_held_as_a_whole(tmp_path):
+    for name, side in (("small", 50), ("large", 250)):
+        with_palette(tmp_path / f"{name}.tif", RNG.integers(0, 256, (side, side), np.uint8))
+        assert kind(tmp_path / f"{name}.tif") == "image"
+
+
+def test_a_blank_plane_of_a_series_is_taken(tmp_path):
+    twelve_bits = np.stack([GREY.astype(np.uint16) * 16, np.zeros(GREY.shape, np.uint16)])
+    options = {"metadata": {"axes": "TYX"}, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "in.ome.tif", twelve_bits, **options)
+    eight_bits = replace(BY_ITSELF, normalization=Normalization((0.1,), (0.1,), per_image=True, bits=8))
+    assert predict_folder(find_jobs([str(tmp_path / "in.ome.tif")]), eight_bits, tmp_path / "out") == []
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 64, 200])
@@ -311,15 +452,15 @@ def test_a_stack_is_normalised_by_planes_from_first_to_last(count):
     seen = {}
 
     class Planes:
-        plane_shape, size = (count,), (400, 600)
+        size = (400, 600)
 
         def read(self, plane, rows, columns):
             seen.setdefault(plane[0], set()).add(columns.start)
             return np.zeros((1, 1, 1))
 
-    slides.sample_pixels(Planes())
-    assert len(seen) == min(count, slides.PATCHES)
-    assert max(seen) >= count - count / slides.PATCHES - 1
+    sampling.sample_pixels(Planes(), [(k,) for k in range(count)])
+    assert len(seen) == min(count, sampling.PATCHES)
+    assert max(seen) >= count - count / sampling.PATCHES - 1
     # Few planes: each from left to right.
     if count <= 8:
         assert all(len(columns) > 4 for columns in seen.values())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from unetpp.data.images import atomic_path
+from unetpp.data.spacing import Spacing, to_ome
 
 TILE = 512
 # A pyramid's last level is at most so wide and high.
@@ -52,13 +53,14 @@ def add_levels(store: Path, chunk: int = TILE) -> list:
     return levels
 
 
-def write_ome_tiff(path: Path, levels: Sequence, axes: str) -> None:
+def write_ome_tiff(path: Path, levels: Sequence, axes: str, spacing: Spacing | None = None) -> None:
     """Write a pyramid as a tiled, compressed OME-TIFF, whole or not at all.
 
     Args:
         path: the file.
         levels: arrays (..., H, W) that are read band by band, the largest first.
         axes: a letter for each axis, such as "ZYX"; see `to_ome_axes`.
+        spacing: of the largest level, where it is known.
 
     Raises:
         OutputError: if it cannot be written.
@@ -71,12 +73,11 @@ def write_ome_tiff(path: Path, levels: Sequence, axes: str) -> None:
         "photometric": "minisblack",
         "dtype": levels[0].dtype,
     }
+    metadata = {"axes": to_ome_axes(axes), **to_ome(spacing or {})}
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as file:
         for k, level in enumerate(levels):
             more: dict[str, Any] = (
-                {"subifds": len(levels) - 1, "metadata": {"axes": to_ome_axes(axes)}}
-                if k == 0
-                else {"subfiletype": 1}
+                {"subifds": len(levels) - 1, "metadata": metadata} if k == 0 else {"subfiletype": 1}
             )
             file.write(_tiles(level), shape=level.shape, **options, **more)
 
@@ -84,9 +85,10 @@ def write_ome_tiff(path: Path, levels: Sequence, axes: str) -> None:
 def to_ome_axes(axes: str) -> str:
     """Axes of planes as an OME-TIFF can name them: those it has no letter for, such as the I of plain pages, get one.
 
-    >>> to_ome_axes("IYX"), to_ome_axes("TZYX")
-    ('ZYX', 'TZYX')
+    >>> to_ome_axes("IYX"), to_ome_axes("TZYX"), to_ome_axes("QzYX")
+    ('ZYX', 'TZYX', 'QZYX')
     """
+    axes = axes.upper()
     free = spare(axes)
     return "".join(axis if axis in OME_AXES else next(free) for axis in axes)
 
@@ -106,7 +108,12 @@ def zarr_axes(axes: str) -> list[str]:
 
 
 def write_ome_zarr_metadata(
-    store: Path, name: str, levels: Sequence, axes: str, labels: Sequence[tuple[str, Sequence[int]]]
+    store: Path,
+    name: str,
+    levels: Sequence,
+    axes: str,
+    labels: Sequence[tuple[str, Sequence[int]]],
+    spacing: Spacing | None = None,
 ):
     """Say what a Zarr group of label levels is, as OME-Zarr 0.5.
 
@@ -116,12 +123,18 @@ def write_ome_zarr_metadata(
         levels: its arrays, the largest first.
         axes: a letter for each axis.
         labels: name and colour (red, green, blue) of each label from 0 on.
+        spacing: of the largest level, where it is known.
     """
     import zarr
 
-    named = [{"name": name, "type": KINDS.get(name, "other")} for name in zarr_axes(axes)]
+    steps = [(spacing or {}).get(axis, (1.0, "")) for axis in to_ome_axes(axes)]
+    named = [
+        {"name": name, "type": KINDS.get(name, "other"), **({"unit": unit} if unit else {})}
+        for name, (_, unit) in zip(zarr_axes(axes), steps, strict=True)
+    ]
     # A level has every second pixel of the one before, also where that is of an odd size.
-    scales = [[1.0] * (len(axes) - 2) + [2.0**k, 2.0**k] for k in range(len(levels))]
+    shrunk = [[1.0] * (len(axes) - 2) + [2.0**k, 2.0**k] for k in range(len(levels))]
+    scales = [[step * by for (step, _), by in zip(steps, level, strict=True)] for level in shrunk]
     datasets = [
         {"path": str(k), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
         for k, scale in enumerate(scales)

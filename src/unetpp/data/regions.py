@@ -5,10 +5,10 @@ The pixels stay on disk. What a region holds is what `read_image` would give the
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import tifffile
 
 from unetpp.data.images import TIFF_SUFFIXES, check_file, read_image, to_pixel_type
 from unetpp.data.pyramids import spare
+from unetpp.data.spacing import Spacing, spacing_of_tiff, spacing_of_zarr
 from unetpp.data.tiff import MOST_CHANNELS, greys_shown, only_series, samples_shown, scale_of_greys
 from unetpp.errors import ImageError, InstallError, UnetppError
 
@@ -34,9 +35,10 @@ class Regions:
     Attributes:
         path: where it lies.
         pixels: an array that is read by slices: in memory, on disk, or of Zarr.
-        axes: a letter for each of its axes, such as "ZCYX" or "YXS".
+        axes: a letter for each of its axes, such as "ZCYX" or "YXS"; see `distinct` for small ones.
         greys: how many values a sample has, if it is not for its dtype to say, and whether 0 is white.
         samples: how many of the channels count; others are opacity.
+        spacing: the way from one index to the next along each axis, where it is known.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Regions:
     axes: str
     greys: tuple[int, bool] = (256, False)
     samples: int | None = None
+    spacing: Spacing = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -54,7 +57,7 @@ class Regions:
     def plane_axes(self) -> str:
         """The axes that make planes, time first and z last, such as "TZ"; those of length 1 do not count."""
         found = [a for a, n in zip(self.axes, self.pixels.shape, strict=True) if a not in "YXCS" and n > 1]
-        return "".join(sorted(found, key=lambda axis: {"T": 0, "Z": 2}.get(axis, 1)))
+        return "".join(sorted(found, key=lambda axis: {"T": 0, "Z": 2}.get(axis.upper(), 1)))
 
     @property
     def plane_shape(self) -> tuple[int, ...]:
@@ -170,6 +173,36 @@ def open_regions(path: Path, *, indices: bool = False) -> Iterator[Regions]:
         yield regions
 
 
+class Kept(local):
+    """The image that a thread has open."""
+
+    def __init__(self):
+        self.key: tuple | None = None
+        self.opened = ExitStack()
+        self.regions: Any = None
+
+
+KEPT = Kept()
+
+
+def kept_open(path: Path) -> Regions:
+    """An image as `open_regions` gives it, which stays open until this thread wants another or ends.
+
+    To find what a file holds takes a time that grows with its planes, and with their square if done for each.
+
+    Raises:
+        ImageError: if it cannot be read.
+        InstallError: if Zarr is not installed.
+    """
+    key = (path, path.stat().st_mtime_ns if path.exists() else None)
+    if KEPT.key != key:
+        KEPT.key = None
+        KEPT.opened.close()
+        KEPT.regions = KEPT.opened.enter_context(open_regions(path))
+        KEPT.key = key
+    return KEPT.regions
+
+
 @lru_cache(maxsize=1)
 def _whole(path: Path, changed: int) -> np.ndarray:
     """An image that can only be read as a whole, kept for the next region."""
@@ -194,16 +227,18 @@ def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:
         pixels: Any = Mapped(path, series.dataoffset, series.shape, dtype)
     else:
         pixels = Decoded(series)
-    return Regions(path, pixels, distinct(series.axes), greys, samples)
+    return Regions(path, pixels, distinct(series.axes), greys, samples, spacing_of_tiff(file, series))
 
 
 def distinct(axes: str) -> str:
     """A letter of its own for each axis: axes that nobody named share the Q in a TIFF.
 
+    A letter that is not its own is small, for the axis does not mean what the letter says.
+
     >>> distinct("QQYX")
-    'QZYX'
+    'QzYX'
     """
-    free = spare(axes)
+    free = map(str.lower, spare(axes))
     return "".join(next(free) if axis in axes[:k] else axis for k, axis in enumerate(axes))
 
 
@@ -213,6 +248,9 @@ def _open_zarr(path: Path) -> Regions:
         return Regions(path, node, _guess_axes(node.shape, path))
     attributes = dict(node.attrs)
     scales = attributes.get("ome", attributes).get("multiscales")
+    if not scales and (image := next(_images_in(node), None)):
+        what = "this Zarr folder holds several images"
+        raise ImageError(what, where=path, mend=f"give one of them, such as {path / image}")
     if not scales:
         what = "this Zarr folder says nothing of an image (no multiscales)"
         raise ImageError(what, where=path, mend="give an OME-Zarr image")
@@ -222,7 +260,19 @@ def _open_zarr(path: Path) -> Regions:
     if len(axes) != pixels.ndim or axes.count("Y") != 1 or axes.count("X") != 1:
         what = f"its {pixels.ndim} axes are named {', '.join(map(_name, given))}, not with one y and one x"
         raise ImageError(what, where=path, mend="save it as OME-Zarr")
-    return Regions(path, pixels, distinct(axes))
+    letters = distinct(axes)
+    return Regions(path, pixels, letters, spacing=spacing_of_zarr(scales[0], letters))
+
+
+def _images_in(group) -> Iterator[str]:
+    """The paths of the images in an OME-Zarr's collection, plate or well."""
+    said = group.attrs.get("ome", group.attrs)
+    if "bioformats2raw.layout" in said:
+        yield from (name for name in sorted(group.group_keys()) if name != "OME")
+    yield from (image["path"] for image in said.get("well", {}).get("images", []) if image["path"] in group)
+    for well in said.get("plate", {}).get("wells", []):
+        if (path := well["path"]) in group:
+            yield from (f"{path}/{image}" for image in _images_in(group[path]))
 
 
 def _name(axis: dict | str) -> str:

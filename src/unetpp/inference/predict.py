@@ -85,17 +85,27 @@ class Predictor:
         """Pixels that the network sees a pixel of an image of `size` (height, width)."""
         return self.scaling.factor(size)
 
-    def for_regions(self, size: tuple[int, int], sample: np.ndarray) -> "Predictor":
+    @property
+    def per_image(self) -> bool:
+        """Whether each image is normalised by itself."""
+        return self.normalization.per_image
+
+    def for_regions(self, size: tuple[int, int], sample: np.ndarray, *, check: bool = True) -> "Predictor":
         """The same for regions of one image: all at one scale, and normalised alike.
 
         Args:
             size: (height, width) of the whole image.
             sample: (n, h, w, C) regions from all over the image, of its dtype.
+            check: whether the sample's numbers must fit the model; a plane of a stack may be blank.
+
+        Raises:
+            ImageError: if the channels or numbers do not fit the model.
         """
         scaling = Scaling(scale=self.scale(size))
         seen = replace(self, scaling=scaling)
         pixels = np.stack([seen.resized(region) for region in sample])
-        check_range(sample, pixels, self.normalization)
+        if check:
+            check_range(sample, pixels, self.normalization)
         return replace(seen, normalization=self.normalization.of(pixels), checked=True)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
@@ -177,9 +187,14 @@ class Ensemble:
         """As `Predictor.scale`, of the first."""
         return self.predictors[0].scale(size)
 
-    def for_regions(self, size: tuple[int, int], sample: np.ndarray) -> "Ensemble":
+    @property
+    def per_image(self) -> bool:
+        """Whether any of them normalises each image by itself."""
+        return any(predictor.per_image for predictor in self.predictors)
+
+    def for_regions(self, size: tuple[int, int], sample: np.ndarray, *, check: bool = True) -> "Ensemble":
         """The same for regions of one image, as `Predictor.for_regions`."""
-        return Ensemble(tuple(predictor.for_regions(size, sample) for predictor in self.predictors))
+        return Ensemble(tuple(p.for_regions(size, sample, check=check) for p in self.predictors))
 
 
 def open_predictor(

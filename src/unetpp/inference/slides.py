@@ -7,7 +7,7 @@ all are there, the store becomes the output: an OME-Zarr folder by another name,
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -20,17 +20,17 @@ from unetpp.analysis.overlay import PALETTE, draw_overlay, shrink_labels
 from unetpp.data.files import exchange, former
 from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
 from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata, zarr_axes
-from unetpp.data.regions import LARGE, Regions, import_zarr, is_zarr, open_regions
+from unetpp.data.regions import LARGE, import_zarr, is_zarr, kept_open, open_regions
+from unetpp.data.spacing import Spacing
 from unetpp.errors import ImageError, InstallError, OutputError, UnetppError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
+from unetpp.inference.sampling import sample_pixels
 from unetpp.inference.tiles import Block, blocks
 
 # Pixels of a preview's long side at most.
 PREVIEW = 2048
 # Working pixels that the network sees around a block.
 HALO = 64
-# A slide's normalisation is measured on so many patches, evenly spread, of so many pixels a side.
-PATCHES, PATCH = 64, 32
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,11 @@ class Slide:
         size: (height, width) of a plane.
         plane_axes: what its planes are, such as "TZ"; "" for one plane.
         plane_shape: how many there are along each.
+        channels: of a plane.
         core: pixels of a block's side in the image, and of the store's chunks.
         halo: pixels around a block that the network sees.
         identity: of model, image and settings; labels of another identity are not gone on with.
+        spacing: of its pixels, planes and time points, where it is known.
     """
 
     image: Path
@@ -53,9 +55,11 @@ class Slide:
     size: tuple[int, int]
     plane_axes: str
     plane_shape: tuple[int, ...]
+    channels: int
     core: int
     halo: int
     identity: str
+    spacing: Spacing = field(hash=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,12 +71,24 @@ class Slide:
         """How many blocks there are in all planes."""
         return int(np.prod(self.plane_shape, dtype=int)) * len(blocks(self.size, self.core, self.halo))
 
+    @property
+    def planes(self) -> list[tuple[int, ...]]:
+        """The index of each plane along `plane_axes`."""
+        return list(np.ndindex(self.plane_shape))
+
+    def alike(self, plane: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """The planes that are normalised together with one: those above and below it, some of which may be empty."""
+        axes = zip(self.plane_axes, self.plane_shape, plane, strict=True)
+        return tuple(product(*(range(n) if axis == "Z" else (k,) for axis, n, k in axes)))
+
     def work(self) -> list[tuple[tuple[int, ...], Block]]:
         """The (plane, block) pairs whose labels are not in the store yet."""
-        planes = product(*(range(n) for n in self.plane_shape))
         pieces = blocks(self.size, self.core, self.halo)
         return [
-            (plane, block) for plane in planes for block in pieces if not self._chunk(plane, block).exists()
+            (plane, block)
+            for plane in self.planes
+            for block in pieces
+            if not self._chunk(plane, block).exists()
         ]
 
     def _chunk(self, plane, block) -> Path:
@@ -89,11 +105,16 @@ def kind(path: Path) -> str:
             check_file(path)
             with open_picture(path) as picture:
                 return "slide" if picture.width * picture.height > LARGE else "image"
-        with open_regions(path) as regions:
+        # With a palette, too, so that a stack that has one is told for what it is.
+        with open_regions(path, indices=True) as regions:
             if regions.plane_shape:
                 return "stack"
             height, width = regions.size
-            return "slide" if is_zarr(path) or height * width > LARGE else "image"
+            if not is_zarr(path) and height * width <= LARGE:
+                return "image"
+        # Not with a palette, which is read as a whole.
+        with open_regions(path):
+            return "slide"
     except InstallError:
         raise
     except (UnetppError, OSError):
@@ -104,12 +125,13 @@ def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identi
     """Look at an image and decide on its blocks; see `Slide`.
 
     Raises:
-        ImageError: if it cannot be read.
+        ImageError: if its channels or numbers do not fit the model, or it cannot be read.
     """
     with open_regions(image) as regions:
         scale = predictor.scale(regions.size)
         # Rounded down, so that a region is one tile at working scale.
         core, halo = (max(1, int(side / scale)) for side in (predictor.tile - 2 * HALO, HALO))
+        sample = sample_pixels(regions, list(np.ndindex(regions.plane_shape)), core**2)
         stat = image.stat()
         settings = [
             identity,
@@ -127,46 +149,31 @@ def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identi
             regions.size,
             regions.plane_axes,
             regions.plane_shape,
+            sample.shape[-1],
             core,
             halo,
             json.dumps(settings),
+            regions.spacing,
         )
-    fitted(predictor, slide)
+    try:
+        predictor.for_regions(slide.size, sample)
+    except ImageError as error:
+        raise ImageError(error.what, where=image, mend=error.mend) from error
     return slide
 
 
-def fitted(predictor: Predictor | Ensemble, slide: Slide) -> Predictor | Ensemble:
-    """What predicts regions of a slide.
+# The pieces at work are of a few neighbouring planes.
+@lru_cache(maxsize=8)
+def fitted(
+    predictor: Predictor | Ensemble, slide: Slide, planes: tuple[tuple[int, ...], ...]
+) -> Predictor | Ensemble:
+    """What predicts regions of a slide's planes that are normalised together.
 
     Raises:
-        ImageError: if its channels or numbers do not fit the model, or it cannot be read.
+        ImageError: if they cannot be read.
     """
-    try:
-        return predictor.for_regions(slide.size, sample(slide.image, slide.identity))
-    except ImageError as error:
-        raise ImageError(error.what, where=slide.image, mend=error.mend) from error
-
-
-@lru_cache(maxsize=64)
-def sample(image: Path, identity: str) -> np.ndarray:
-    """`sample_pixels` of an image: drawn once by each process, for it is larger than all else that a block needs."""
-    with open_regions(image) as regions:
-        return sample_pixels(regions)
-
-
-def sample_pixels(regions: Regions) -> np.ndarray:
-    """Small regions, evenly spread over an image's planes, and evenly spread planes of many: (n, h, w, C)."""
-    planes = list(product(*(range(n) for n in regions.plane_shape)))
-    side = int(np.sqrt(PATCHES))
-    places = [
-        [round(k * max(0, length - PATCH) / (side - 1)) for k in range(side)] for length in regions.size
-    ]
-    found = []
-    # Shuffled, so that each of few planes gives of all its sides.
-    turns = np.random.default_rng(0).permutation(PATCHES) * len(planes) // PATCHES
-    for turn, (top, left) in zip(turns, product(*places), strict=True):
-        found.append(regions.read(planes[turn], slice(top, top + PATCH), slice(left, left + PATCH)))
-    return np.stack(found)
+    sample = sample_pixels(kept_open(slide.image), planes, slide.core**2)
+    return predictor.for_regions(slide.size, sample, check=False)
 
 
 def open_store(slide: Slide, *, create: bool = False):
@@ -199,9 +206,10 @@ def predict_block(
         ImageError: if the region cannot be read or used.
         OutputError: if the labels cannot be written.
     """
-    with open_regions(slide.image) as regions:
-        region = regions.read(plane, *block.region)
-    found = fitted(predictor, slide)(region)
+    region = kept_open(slide.image).read(plane, *block.region)
+    # A model that normalises all images alike needs no sample of this one.
+    planes = slide.alike(plane if predictor.per_image else (0,) * len(plane))
+    found = fitted(predictor, slide, planes)(region)
     try:
         open_store(slide)[(*plane, *block.core)] = to_labels(found[block.inner])
     except OSError as error:
@@ -219,7 +227,7 @@ def memory(slide: Slide, predictor: Predictor | Ensemble, filters: Sequence[int]
     # The interpreter and its libraries; the first row of the network's nodes and their concatenation, in
     # bfloat16; regions that are read and written beside.
     network = 2 * predictor.tile**2 * 5 * len(filters) * filters[0]
-    regions = 3 * 8 * (slide.core + 2 * slide.halo) ** 2 * sample(slide.image, slide.identity).shape[-1]
+    regions = 3 * 8 * (slide.core + 2 * slide.halo) ** 2 * slide.channels
     return 450_000_000 + network + regions
 
 
@@ -254,24 +262,25 @@ def finish(
         output: the file: OME-Zarr by its suffix .zarr, else OME-TIFF.
         overlay: the picture to draw as well: JPEG for one plane, else TIFF; small enough to look at.
         classes: the name of each label.
-        pixel_size: micrometres a pixel's side, for a scale bar.
+        pixel_size: micrometres a pixel's side, if it is not for the image to say; for a scale bar, too.
 
     Raises:
         OutputError: if it cannot be written.
     """
     axes = slide.plane_axes + "YX"
+    spacing = slide.spacing | (dict.fromkeys("YX", (pixel_size, "micrometer")) if pixel_size else {})
     try:
         levels = add_levels(slide.store)
         if overlay:
             draw_previews(slide, levels[0], overlay, classes, pixel_size)
         if output.suffix == ".zarr":
             colours = list(zip(classes, PALETTE, strict=False))
-            write_ome_zarr_metadata(slide.store, output.name, levels, axes, colours)
+            write_ome_zarr_metadata(slide.store, output.name, levels, axes, colours, spacing)
             exchange(output, slide.store, former(output))
             # Not before: until then, the store must be known for what it is.
             del import_zarr().open_group(output, mode="r+").attrs["identity"]
         else:
-            write_ome_tiff(output, levels, axes)
+            write_ome_tiff(output, levels, axes, spacing)
             shutil.rmtree(slide.store)
     except OSError as error:
         raise disk_error(output, error) from error
@@ -299,7 +308,7 @@ def previews(slide: Slide, labels, step: int) -> Iterator[tuple[np.ndarray, np.n
     """Image and labels of each plane, scaled down by a whole number: (h, w, C) float32, (h, w) uint8."""
     band = step * max(1, slide.core // step)
     with open_regions(slide.image) as regions:
-        for plane in product(*(range(n) for n in slide.plane_shape)):
+        for plane in slide.planes:
             images, found = [], []
             for top in range(0, slide.size[0], band):
                 rows = slice(top, min(top + band, slide.size[0]))
