@@ -177,3 +177,18 @@ def test_label_images_of_jpeg_are_named_and_not_measured(labelled, tmp_path, cap
         saying=["other.jpg", "JPEG changes"],
     )
     assert {row["image"] for row in rows(tmp_path / "out" / "counts.csv")} == {"none", "some"}
+
+
+@pytest.mark.parametrize("also", ["instances", "numbered"])
+def test_no_image_that_is_read_is_written_over(also, labelled, capsys):
+    folder = {"instances": labelled / "labels", "numbered": labelled / "images"}[also].rename(labelled / also)
+    for path in list(folder.iterdir()):
+        with Image.open(path) as picture:
+            picture.save(path.with_suffix({"instances": ".tif", "numbered": ".jpg"}[also]))
+        path.unlink()
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    labels, images = (labelled / name for name in ("labels", "images"))
+    labels, images = (folder, images) if also == "instances" else (labels, folder)
+    command = ["measure", labels, "--images", images, "--classes", CLASSES, "--out", labelled, "--also", also]
+    refuses(capsys, *command, "--overwrite", saying="one of the images lies here")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before

@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from unetpp.data.images import read_image, write_png
 from unetpp.data.normalization import Normalization
@@ -164,8 +165,6 @@ def test_one_bad_image_does_not_stop_the_rest(tmp_path):
 
 
 def test_labels_are_class_indices_with_a_palette_at_the_image_s_own_size(tmp_path):
-    from PIL import Image
-
     picture(tmp_path / "a.png")
     predict_folder(find_jobs([str(tmp_path / "a.png")]), PREDICTOR, tmp_path / "out")
     with Image.open(tmp_path / "out" / "labels" / "a.png") as labels:
@@ -194,6 +193,43 @@ def test_an_output_that_exists_is_kept_unless_overwriting(tmp_path):
     assert read_image(kept).max() == 7
     assert predict_folder(jobs, PREDICTOR, tmp_path / "out", existing="overwrite") == []
     assert read_image(kept).max() != 7
+
+
+@pytest.mark.parametrize("existing", ["refuse", "overwrite", "skip"])
+@pytest.mark.parametrize("folder", ["labels", "overlays", "probabilities"])
+def test_an_image_is_never_written_over(folder, existing, tmp_path):
+    suffix = {"labels": ".png", "overlays": ".jpg", "probabilities": ".tif"}[folder]
+    image = tmp_path / folder / f"a{suffix}"
+    image.parent.mkdir()
+    Image.fromarray(np.full((6, 9), 7, np.uint8)).save(image)
+    before = image.read_bytes()
+    jobs = find_jobs([str(image.parent)], tmp_path)
+    with pytest.raises(OutputError, match="one of the images lies here"):
+        predict_folder(jobs, PREDICTOR, tmp_path, existing=existing, extras=["probabilities"])
+    assert image.read_bytes() == before
+
+
+def test_an_image_is_not_written_over_by_way_of_a_link(tmp_path):
+    real = picture(tmp_path / "real.png", 7)
+    (tmp_path / "link.png").symlink_to(real)
+    for image, out in (("link.png", "real.png"), ("real.png", "link.png")):
+        with pytest.raises(OutputError, match="one of the images lies here"):
+            predict_folder(
+                find_jobs([str(tmp_path / image)]), PREDICTOR, tmp_path / out, existing="overwrite"
+            )
+    assert read_image(real).max() == 7
+
+
+def test_a_zarr_folder_that_holds_an_image_is_not_replaced(tmp_path):
+    zarr = pytest.importorskip("zarr", reason="the extra [formats] is not installed")
+    zarr.create_group(tmp_path / "real.zarr").create_array("0", data=np.full((8, 8), 7, np.uint8))
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "real.zarr")
+    for image in ("real.zarr", "link.zarr/0"):
+        with pytest.raises(OutputError, match="one of the images lies here"):
+            predict_folder(
+                find_jobs([str(tmp_path / image)]), PREDICTOR, tmp_path / "real.zarr", existing="overwrite"
+            )
+    assert zarr.open_array(tmp_path / "real.zarr" / "0")[:].max() == 7
 
 
 @pytest.mark.parametrize("given_input", ["missing.png", "missing", "no*thing", "."])

@@ -35,7 +35,8 @@ def measure_labels(
     jobs = find_jobs(list(inputs), out, MEASURED)
     folders = [Path(given).resolve() for given in inputs]
     subjects = find_subjects([(job.image, job.name) for job in jobs], images, probabilities, folders=folders)
-    check_outputs(jobs, out, overwrite=overwrite, **objects)
+    beside = [path for subject in subjects for path in (subject.image, subject.probabilities) if path]
+    check_outputs(jobs, out, overwrite=overwrite, beside=beside, **objects)
     names = classes or class_names_of(model) or numbered_classes([job.image for job in jobs])
     return prepare_survey(names, out, **objects)(subjects)
 
@@ -93,10 +94,14 @@ def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rul
     return write
 
 
-def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, **rules) -> None:
-    """Raise unless tables and extras of images may, and can, be written into a folder."""
+def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, beside=(), **rules) -> None:
+    """Raise unless tables and extras of images may, and can, be written into a folder.
+
+    Neither takes the place of the jobs' files, nor of those `beside` them that are read, too.
+    """
     from unetpp.analysis.subjects import check_drawable
     from unetpp.analysis.survey import common_paths, own_paths
+    from unetpp.inference.jobs import refuse_images
 
     for module, option, wanted in (
         ("pyarrow", "--table parquet", table == "parquet"),
@@ -108,6 +113,7 @@ def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, **rul
     if out.exists() and not out.is_dir():
         raise OutputError("this is a file, not a folder", where=out, mend="choose another --out")
     own = [path for job in jobs for path in own_paths(job.name, out, extras).values()]
+    refuse_images([*(job.image for job in jobs), *beside], own)
     for path in [*common_paths(out, f".{table}", extras).values(), *own]:
         if path.exists() and not overwrite:
             raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")

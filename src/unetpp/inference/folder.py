@@ -13,7 +13,7 @@ from unetpp.analysis.uncertainty import uncertainty
 from unetpp.data.images import read_image, write_jpeg, write_png
 from unetpp.data.planes import write_planes
 from unetpp.errors import ImageError, UnetppError
-from unetpp.inference.jobs import Job, check_output, refuse_existing
+from unetpp.inference.jobs import Job, check_output, refuse_existing, refuse_images
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 from unetpp.inference.slides import Slide, finish, open_store, plan_slide, predict_block
 
@@ -45,7 +45,8 @@ class Folder:
         failures: an error for each image that cannot be used.
 
     Raises:
-        OutputError: if an output exists and may not be replaced, before anything is written.
+        OutputError: if an output exists and may not be replaced, as none of the images may, before anything is
+            written.
         SettingError: if several images shall go into one file.
     """
 
@@ -63,6 +64,8 @@ class Folder:
     ):
         check_output(jobs, out)
         outputs = {job: job.outputs(out, extras) for job in jobs}
+        images = [job.image for job in jobs]
+        refuse_images(images, [path for paths in outputs.values() for path in paths.values()])
         if existing == "refuse":
             refuse_existing(jobs, out, extras)
         if existing == "skip":

@@ -1,7 +1,7 @@
 """Which images are to be predicted, and what their outputs are called."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
@@ -120,6 +120,14 @@ def refuse_existing(jobs: list[Job], out: Path, extras: Sequence[str] = ()) -> N
         for path in job.outputs(out, extras).values():
             if path.exists():
                 raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")
+
+
+def refuse_images(images: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Raise `OutputError` if an output would take the place of an image that is read, or of a folder it lies in."""
+    places = {place for image in map(Path.resolve, images) for place in (image, *image.parents)}
+    for path in outputs:
+        if path.resolve() in places:
+            raise OutputError("one of the images lies here", where=path, mend="choose another --out")
 
 
 def _expand(given: str) -> Iterator[tuple[Path, PurePosixPath]]:
