@@ -245,3 +245,31 @@ def test_a_table_that_is_no_utf_8_is_to_be_saved_as_such(tmp_path):
     table.write_bytes("image;größe\na;1\n".encode("cp1252"))
     with pytest.raises(DatasetError, match="this is no UTF-8; save it as CSV UTF-8"):
         group_keys([], f"{table}:größe")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image;Größe, µm;slide\na;1,5;x\nb;2,5;y\n",
+        "sep=;\r\nimage;slide\r\na;x\r\nb;y\r\n",
+        "image, slide\na, x\nb , y\n",
+        'image,"slide, left; right",slide\na,1,x\nb,2,y\n',
+    ],
+)
+def test_a_table_is_read_as_spreadsheets_write_it(text, tmp_path):
+    put(tmp_path / "images", "a.png", "b.png")
+    put(tmp_path / "masks", "a.png", "b.png")
+    table = tmp_path / "SLIDES.CSV"
+    table.write_text(text, encoding="utf-8", newline="")
+    assert group_keys(find_samples(tmp_path), f"{table}:slide") == ["x", "y"]
+
+
+def test_an_image_that_is_in_a_table_twice_is_of_one_group(tmp_path):
+    put(tmp_path / "images", "a.png", "b.png")
+    put(tmp_path / "masks", "a.png", "b.png")
+    table = tmp_path / "slides.csv"
+    table.write_text("image,slide\na,x\na.png,x\nb,y\n")
+    assert group_keys(find_samples(tmp_path), f"{table}:slide") == ["x", "y"]
+    table.write_text("image,slide\na,x\na.png,z\nb,y\n")
+    with pytest.raises(DatasetError, match="a is there twice, with x and z as its slide"):
+        group_keys(find_samples(tmp_path), f"{table}:slide")

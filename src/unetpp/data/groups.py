@@ -58,18 +58,29 @@ def group_keys(samples: Sequence[Sample], group_by: str) -> list[Hashable]:
 def table_of(group_by: str) -> Path | None:
     """The table that FILE.csv:COLUMN names; None for a regular expression."""
     table = group_by.rpartition(":")[0]
-    return Path(table) if table.endswith(".csv") else None
+    return Path(table) if table.lower().endswith(".csv") else None
 
 
 def keys_of_table(samples: Sequence[Sample], table: Path, column: str) -> list[Hashable]:
-    """The value of a column of a CSV file for each sample; its first column has stems, or names of files."""
-    first, rows = read_rows(table)
+    """The value of a column of a CSV file for each sample; its first column has stems, or names of files.
+
+    Raises:
+        DatasetError: if the table cannot be read, has no such column, or none or two values for a sample.
+    """
+    first, rows = read_rows(table, column)
     if column not in first:
         mend = f"give --group-by FILE.csv:COLUMN with one of: {', '.join(first)}"
         raise DatasetError(f"the table has no column {column}", where=table, mend=mend)
     place = first.index(column)
-    filled = {row[0]: row[place].strip() for row in rows if len(row) > place and row[place].strip()}
-    values = {_without_suffix(name): value for name, value in filled.items()} | filled
+    stems = {sample.stem for sample in samples}
+    values: dict[str, str] = {}
+    for row in rows:
+        if len(row) <= place or not row[place]:
+            continue
+        stem = row[0] if row[0] in stems else _without_suffix(row[0])
+        if values.setdefault(stem, row[place]) != row[place]:
+            what = f"{stem} is there twice, with {values[stem]} and {row[place]} as its {column}"
+            raise DatasetError(what, where=table, mend="keep one of its rows")
     missing = [sample.stem for sample in samples if sample.stem not in values]
     if missing:
         raise DatasetError(
@@ -80,23 +91,35 @@ def keys_of_table(samples: Sequence[Sample], table: Path, column: str) -> list[H
     return [values[sample.stem] for sample in samples]
 
 
-def read_rows(table: Path) -> tuple[list[str], list[list[str]]]:
-    """The head and the other rows of a CSV file, whose columns part at commas, or else at ; or tabs.
+def read_rows(table: Path, column: str) -> tuple[list[str], list[list[str]]]:
+    """The head and the other rows of a CSV file, without spaces around.
+
+    Columns part at commas, semicolons or tabs: at those by which there is a column of the name that is wanted, or else
+    at those of which the head has most.
 
     Raises:
         DatasetError: if there is none, or it is no UTF-8 or no table.
     """
     try:
         text = table.read_text(encoding="utf-8-sig")
+        # Excel may say first what parts the columns.
+        if text.lower().startswith("sep="):
+            text = text.partition("\n")[2]
         head = text.partition("\n")[0]
-        mark = next((mark for mark in ",;\t" if mark in head), ",")
-        first, *rows = csv.reader(io.StringIO(text), delimiter=mark)
+        marks = sorted(",;\t", key=head.count, reverse=True)
+        heads = {mark: _stripped(next(csv.reader([head], delimiter=mark), [])) for mark in marks}
+        mark = next((mark for mark, names in heads.items() if column in names), marks[0])
+        first, *rows = map(_stripped, csv.reader(io.StringIO(text), delimiter=mark))
     except UnicodeDecodeError as error:
         raise DatasetError("this is no UTF-8", where=table, mend="save it as CSV UTF-8") from error
     except (OSError, ValueError, csv.Error) as error:
         what = f"the table cannot be read ({error})" if table.is_file() else "there is no such table"
         raise DatasetError(what, where=table, mend="give --group-by FILE.csv:COLUMN") from error
-    return first, rows
+    return first, [row for row in rows if row]
+
+
+def _stripped(row: Sequence[str]) -> list[str]:
+    return [cell.strip() for cell in row]
 
 
 def named_in(table: Path, samples: Sequence[Sample]) -> list[bool]:
