@@ -75,6 +75,8 @@ def spoilt(labelled, what):
         write_png(path, np.arange(9600).reshape(80, 120).astype(np.uint8) % 33)
     elif what == "0 and 255":
         write_png(path, (drawn_objects() == 1) * np.uint8(255))
+    elif what == "0 and 128":
+        write_png(path, (drawn_objects() == 1) * np.uint8(128))
     elif what == "colours":
         Image.fromarray(np.random.default_rng(0).integers(0, 9, (80, 120, 3), np.uint8)).save(path)
 
@@ -87,6 +89,7 @@ def spoilt(labelled, what):
         ("many values", [], ["some.tif", "9599 is no class", "numbers of objects", "--classes"]),
         ("instances", [], ["some.png", "32 is no class", "numbers of objects", "--classes"]),
         ("0 and 255", [], ["some.png", "255 is no class", "--classes background,NAME"]),
+        ("0 and 128", [], ["some.png", "128 is no class", "replace 128 by the index of its class"]),
         ("", ["--split", "whale"], ["no class whale", "class_1, class_2"]),
         ("", ["--split", "class_1", "--thin", "class_1"], "round"),
         ("", ["--pixel-size", "0"], "--pixel-size cannot be 0"),

@@ -146,6 +146,10 @@ def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:
             what = f"a label of {highest} is no class"
             if values.keys() <= {0, 255}:
                 raise DatasetError(what, where=path, mend="give --classes background,NAME")
+            if len(values.keys() - {0}) == 1:
+                raise DatasetError(
+                    what, where=path, mend=f"replace {highest} by the index of its class, 1 if alone"
+                )
             what += "; these look like numbers of objects"
             mend = f"give indices of at most {MOST_CLASSES} classes, and their names as --classes"
             raise DatasetError(what, where=path, mend=mend)
