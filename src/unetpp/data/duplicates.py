@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import fft, ndimage
+from scipy.sparse.csgraph import connected_components
 
 from unetpp.data.dataset import Sample
 from unetpp.data.images import read_image
@@ -34,16 +35,12 @@ def duplicate_groups(samples: Sequence[Sample]) -> list[int]:
     """
     found = np.array(parallel(thumbnail, samples), np.float32).reshape(len(samples), SIDE, SIDE)
     laid, moved = correlations(found)
-    pairs = np.tril_indices(len(samples), -1)
-    usual = np.median(moved[pairs]) if pairs[0].size else 0.0
+    others = moved[np.tril_indices(len(samples), -1)]
+    usual = np.median(others) if len(others) else 0.0
     # For a normal distribution, 1.48 times the median of what pairs are off by is the deviation.
-    deviation = 1.48 * np.median(abs(moved[pairs] - usual)) if pairs[0].size else 0.0
+    deviation = 1.48 * np.median(abs(others - usual)) if len(others) else 0.0
     alike = (laid > SAME) | (np.maximum(laid, moved) > max(ALIKE, usual + OUTLIER * deviation))
-    groups = list(range(len(samples)))
-    for k in range(1, len(samples)):
-        for other in {groups[j] for j in np.flatnonzero(alike[k, :k])}:
-            groups = [groups[k] if group == other else group for group in groups]
-    return groups
+    return connected_components(np.tril(alike), directed=False)[1].tolist()
 
 
 def thumbnail(sample: Sample) -> np.ndarray:
