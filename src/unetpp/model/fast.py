@@ -1,7 +1,7 @@
-"""Keras' convolutions, batch normalisation, dropout and AdamW, with fewer passes over memory where TensorFlow trains.
+"""Keras' convolutions, batch normalisation, dropout and AdamW, with fewer passes over memory in training.
 
-They compute what Keras' own of the same names do, have their variables, and are Keras' own on other backends and in
-prediction.
+They compute what Keras' own of the same names do, have their variables, and are Keras' own in prediction, on JAX, whose
+compiler joins passes by itself, and, but for batch normalisation, on PyTorch.
 """
 
 import keras
@@ -67,16 +67,25 @@ class Conv2DTranspose(layers.Conv2DTranspose):
 
 @keras.saving.register_keras_serializable(package="unetpp")
 class BatchNormalization(layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` over (B, h, w, C), by TensorFlow's fused operation in training.
+    """`keras.layers.BatchNormalization` over (B, h, w, C), by the backend's fused operation in training.
 
     Source: Ioffe and Szegedy, "Batch Normalization", 2015, algorithm 1.
     """
 
     def call(self, x, training=None, mask=None):
         """Normalise by the batch, and follow its statistics; by the moving ones outside training."""
-        learning = training and self.trainable
-        if not learning or keras.backend.backend() != "tensorflow" or x.dtype == "float64":
+        fused = {"tensorflow": self.by_tensorflow, "torch": self.by_torch}.get(keras.backend.backend())
+        double = keras.backend.standardize_dtype(x.dtype) == "float64"
+        if not fused or not training or not self.trainable or double:
             return super().call(x, training=training, mask=mask)
+        y, mean, variance = fused(x)
+        for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            of_batch = keras.ops.cast(of_batch, moving.dtype)
+            moving.assign(moving * self.momentum + of_batch * (1 - self.momentum))
+        return y
+
+    def by_tensorflow(self, x):
+        """The normalised batch, (B, h, w, C), and its mean and variance, (C,)."""
         import tensorflow as tf
 
         gamma, beta = (tf.cast(variable.value, "float32") for variable in (self.gamma, self.beta))
@@ -85,11 +94,19 @@ class BatchNormalization(layers.BatchNormalization):
         )
         # The operation gives the variance of a sample, Keras keeps that of the batch.
         count = tf.cast(tf.size(x) / tf.shape(x)[-1], "float32")
-        variance = variance * (count - 1) / count
-        for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            of_batch = tf.cast(of_batch, moving.dtype)
-            moving.assign(moving * self.momentum + of_batch * (1 - self.momentum))
-        return y
+        return y, mean, variance * (count - 1) / count
+
+    def by_torch(self, x):
+        """As `by_tensorflow`."""
+        import torch
+
+        gamma, beta = (variable.value.float() for variable in (self.gamma, self.beta))
+        # No copy: channels come first in shape alone.
+        images = x.movedim(-1, 1)
+        y, mean, scale = torch.native_batch_norm(images, gamma, beta, None, None, True, 0.0, self.epsilon)
+        with torch.no_grad():
+            variance = scale.float() ** -2 - self.epsilon
+        return y.movedim(1, -1), mean.detach(), variance
 
 
 @keras.saving.register_keras_serializable(package="unetpp")
@@ -124,10 +141,16 @@ class Dropout(layers.Dropout):
 
 @keras.saving.register_keras_serializable(package="unetpp")
 class AdamW(keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW`, by TensorFlow's fused operation.
+    """`keras.optimizers.AdamW`, by TensorFlow's fused operation; on PyTorch, Keras' own for all variables at once.
 
     Source: Kingma and Ba, "Adam", 2015; Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
     """
+
+    def __new__(cls, *args, **settings):
+        """Keras' own on PyTorch, where no subclass moves all variables at once."""
+        if keras.backend.backend() == "torch":
+            return keras.optimizers.AdamW(*args, **settings)
+        return super().__new__(cls)
 
     def update_step(self, gradient, variable, learning_rate):
         """One step of one variable."""
