@@ -1,7 +1,7 @@
 """Keras' convolutions, batch normalisation, dropout and AdamW, with fewer passes over memory in training.
 
-They compute what Keras' own of the same names do, have their variables, and are Keras' own in prediction, on JAX, whose
-compiler joins passes by itself, and, but for batch normalisation, on PyTorch.
+They compute what Keras' own of the same names do, have their variables, and are Keras' own in prediction and on JAX,
+whose compiler joins passes by itself.
 """
 
 import keras
@@ -12,14 +12,25 @@ from keras import layers
 class Conv2D(layers.Conv2D):
     """`keras.layers.Conv2D` of stride 1, without activation.
 
-    What was concatenated gets its gradients part by part, instead of copies of parts of one gradient.
-
+    On TensorFlow, what was concatenated gets its gradients part by part, instead of copies of parts of one gradient. On
+    PyTorch, nothing is copied to bring channels first.
     """
 
     def call(self, x, training=None):
         """The convolution and its bias."""
-        if not training or keras.backend.backend() != "tensorflow":
-            return super().call(x)
+        own = {"tensorflow": self.by_tensorflow, "torch": self.by_torch}.get(keras.backend.backend())
+        return own(x) if own and training else super().call(x)
+
+    def by_torch(self, x):
+        """(B, h, w, any) -> (B, h, w, filters)."""
+        import torch
+
+        kernel, bias = map(keras.ops.convert_to_tensor, (self.kernel, self.bias))
+        kernel = kernel.permute(3, 2, 0, 1)
+        return torch.nn.functional.conv2d(x.movedim(-1, 1), kernel, bias, padding=self.padding).movedim(1, -1)
+
+    def by_tensorflow(self, x):
+        """As `by_torch`."""
         import tensorflow as tf
 
         same = {"strides": [1, 1, 1, 1], "padding": self.padding.upper()}
@@ -51,12 +62,24 @@ def parts_of(x):
 
 @keras.saving.register_keras_serializable(package="unetpp")
 class Conv2DTranspose(layers.Conv2DTranspose):
-    """`keras.layers.Conv2DTranspose` of 2 x 2 at stride 2: as a convolution of 1 x 1 to four pixels each."""
+    """`keras.layers.Conv2DTranspose` of 2 x 2 at stride 2: on TensorFlow a convolution of 1 x 1 to four pixels each."""
 
     def call(self, x, training=None):
         """Twice the height and width: (B, h, w, any) -> (B, 2h, 2w, filters)."""
-        if not training or keras.backend.backend() != "tensorflow":
-            return super().call(x)
+        own = {"tensorflow": self.by_tensorflow, "torch": self.by_torch}.get(keras.backend.backend())
+        return own(x) if own and training else super().call(x)
+
+    def by_torch(self, x):
+        """As `call`, and nothing is copied to bring channels first."""
+        import torch
+
+        kernel, bias = map(keras.ops.convert_to_tensor, (self.kernel, self.bias))
+        # (2, 2, filters, any) -> (any, filters, 2, 2)
+        kernel = kernel.permute(3, 2, 0, 1)
+        return torch.nn.functional.conv_transpose2d(x.movedim(-1, 1), kernel, bias, stride=2).movedim(1, -1)
+
+    def by_tensorflow(self, x):
+        """As `call`."""
         import tensorflow as tf
 
         # (2, 2, filters, any) -> (1, 1, any, 2 * 2 * filters)
