@@ -70,5 +70,7 @@ if __name__ == "__main__":
     if bundle.graph == INT8:
         exchange(chosen.out, trial, former(chosen.out))
     shutil.rmtree(trial, ignore_errors=True)
-    names = "".join(f"{sample.stem}\n" for sample in plan.validation)
-    (chosen.out / HELD_OUT).write_text(names, encoding="utf-8")
+    # A run that held nothing out in its folder of data leaves the names of what it never saw as they were.
+    if plan.validation:
+        names = "".join(f"{sample.stem}\n" for sample in plan.validation)
+        (chosen.out / HELD_OUT).write_text(names, encoding="utf-8")
