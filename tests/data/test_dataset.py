@@ -58,6 +58,20 @@ def test_formats_are_mixed_and_sub_folders_mirrored(tmp_path):
     assert [sample.stem for sample in find_samples(tmp_path)] == ["a", "c", "day/b"]
 
 
+# One name, as Linux and Windows write it and as a Mac may.
+ONE, OTHER = "Möhre 1", "Mo\u0308hre 1"
+
+
+@pytest.mark.parametrize("folders", [("images", "masks"), (".", ".")])
+def test_a_name_is_one_however_its_accents_are_written(folders, tmp_path):
+    ending = "" if folders[0] == "images" else "_mask"
+    put(tmp_path / folders[0], f"{ONE}.png", f"{OTHER}2.png")
+    put(tmp_path / folders[1], f"{OTHER}{ending}.png", f"{ONE}2{ending}.png")
+    samples = find_samples(tmp_path)
+    assert [sample.stem for sample in samples] == [ONE, f"{ONE}2"]
+    assert [sample.image.name for sample in samples] == [f"{ONE}.png", f"{OTHER}2.png"]
+
+
 def test_masks_lie_side_by_side_with_a_suffix(tmp_path):
     put(tmp_path, "a.png", "a_mask.png", "b.png", "b_mask.png")
     assert [(s.image.name, s.mask.name) for s in find_samples(tmp_path)] == [

@@ -11,7 +11,7 @@ from PIL import Image
 
 from unetpp.data.dataset import Sample, find_samples
 from unetpp.data.duplicates import duplicate_groups
-from unetpp.data.groups import find_groups, fold_of_each, group_keys, split
+from unetpp.data.groups import find_groups, fold_of_each, group_keys, named_in, split
 from unetpp.data.images import write_png
 from unetpp.errors import DatasetError, SettingError
 
@@ -180,6 +180,19 @@ def test_images_of_one_row_value_stay_together_and_so_do_their_duplicates(tmp_pa
         find_groups(samples, f"{table}:donor")
     with pytest.raises(DatasetError, match="no such table"):
         find_groups(samples, f"{tmp_path / 'nowhere.csv'}:donor")
+
+
+def test_names_in_tables_lists_and_expressions_are_of_images_however_their_accents_are_written(tmp_path):
+    (tmp_path / "images").mkdir()
+    one, other = "Zoë", "Zoe\u0308"
+    samples = drawn_samples(tmp_path, (f"{other} 1", f"{one} 2", "Anna 1"))
+    table = tmp_path / "donors.csv"
+    table.write_text(f"name,le{other}\n{one} 1,x\n{other} 2.png,x\nAnna 1,y\n", encoding="utf-8")
+    apart = [["Anna 1"], [f"{one} 1", f"{one} 2"]]
+    for pattern in (f"{table}:le{one}", f"{other}|Anna"):
+        assert partition(samples, find_groups(samples, pattern)) == apart
+    table.write_text(f"{one} 1.png\n{other} 2\n", encoding="utf-8")
+    assert named_in(table, samples) == [sample.stem != "Anna 1" for sample in samples]
 
 
 def test_a_table_s_names_may_have_dots_and_its_rows_may_be_empty(tmp_path):

@@ -12,7 +12,7 @@ import tifffile
 from unetpp.analysis.strips import PIXELS
 from unetpp.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, image_size, read_image
 from unetpp.data.masks import check_lossless, class_step, count_values, read_indices, to_indices
-from unetpp.data.names import full_path, is_hidden
+from unetpp.data.names import composed, full_path, is_hidden
 from unetpp.data.regions import LARGE, Regions, is_zarr, open_regions
 from unetpp.errors import DatasetError, ImageError, SettingError
 
@@ -94,9 +94,9 @@ def partner_of(
         DatasetError: if there is none, or there are two.
     """
     root = next((root for root in folders if root in label.parents), label.parent)
-    own = plain_name(label, root)
+    name, own = composed(name), plain_name(label, root)
     # Label images that share a name have images in folders called as theirs, or one image together.
-    names = [name] if name == own else [name, f"{root.name}/{own}", own]
+    names = [name] if name == own else [name, composed(f"{root.name}/{own}"), own]
     matches = ([path for path in found.get(called, []) if full_path(path) != label] for called in names)
     match = next(filter(None, matches), [])
     if not match:
@@ -109,8 +109,8 @@ def partner_of(
 
 
 def plain_name(path: Path, folder: Path) -> str:
-    """A file's path below a folder, without suffix."""
-    return path.relative_to(folder).with_suffix("").as_posix().removesuffix(".ome")
+    """A file's path below a folder, `composed`, without suffix."""
+    return composed(path.relative_to(folder).with_suffix("").as_posix().removesuffix(".ome"))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image, to_channels
 from unetpp.data.masks import MOST_CLASSES, RENUMBER, check_lossless, mask_values, read_mask
-from unetpp.data.names import check_name, is_hidden
+from unetpp.data.names import check_name, composed, is_hidden
 from unetpp.data.normalization import Normalization, from_moments
 from unetpp.data.threads import parallel
 from unetpp.errors import DatasetError
@@ -23,7 +23,7 @@ class Sample:
     """An image and its mask.
 
     Attributes:
-        stem: the image's path below the data folder without its suffix, in POSIX form; unique.
+        stem: the image's path below the data folder without its suffix, in POSIX form, `composed`; unique.
         image: the image file.
         mask: the mask file.
         instances: the file with the number of each object, if there is one.
@@ -68,7 +68,7 @@ def find_samples(
     if apart:
         image_files = _files(Path(images or data / "images"))
         mask_files = _files(Path(masks or data / "masks"))
-        ending = mask_suffix or ""
+        ending = composed(mask_suffix or "")
         mask_files = {s.removesuffix(ending): path for s, path in mask_files.items() if s.endswith(ending)}
     else:
         image_files, mask_files = _side_by_side(data, mask_suffix)
@@ -266,7 +266,7 @@ def _files(folder: Path) -> dict[str, Path]:
         below = path.relative_to(folder)
         if path.suffix.lower() not in IMAGE_SUFFIXES or is_hidden(below) or not path.is_file():
             continue
-        stem = below.with_suffix("").as_posix().removesuffix(".ome")
+        stem = composed(below.with_suffix("").as_posix().removesuffix(".ome"))
         if stem in found:
             raise DatasetError(
                 f"{found[stem].name} and {path.name} have the same stem",
@@ -284,7 +284,7 @@ def _side_by_side(folder: Path, suffix: str | None) -> tuple[dict[str, Path], di
     if files and len(suffixes) != 1:
         what = f"suffixes {', '.join(suffixes)} all occur" if suffixes else "no masks are here"
         raise DatasetError(what, where=folder, mend="put them in images/ and masks/, or give --mask-suffix")
-    ending = suffixes[0] if suffixes else ""
+    ending = composed(suffixes[0]) if suffixes else ""
     masks = {stem.removesuffix(ending): path for stem, path in files.items() if stem.endswith(ending)}
     images = {stem: path for stem, path in files.items() if not stem.endswith(ending)}
     return images, masks

@@ -11,6 +11,7 @@ import numpy as np
 from unetpp.data.dataset import Sample
 from unetpp.data.duplicates import duplicate_groups
 from unetpp.data.images import IMAGE_SUFFIXES
+from unetpp.data.names import composed
 from unetpp.errors import DatasetError, SettingError
 
 
@@ -40,7 +41,7 @@ def group_keys(samples: Sequence[Sample], group_by: str) -> list[Hashable]:
     if table := table_of(group_by):
         return keys_of_table(samples, table, group_by.rpartition(":")[2])
     try:
-        pattern = re.compile(group_by)
+        pattern = re.compile(composed(group_by))
     except re.error as error:
         what = f"{group_by} is no regular expression ({error})"
         raise SettingError(what, mend="give another --group-by") from error
@@ -67,6 +68,7 @@ def keys_of_table(samples: Sequence[Sample], table: Path, column: str) -> list[H
     Raises:
         DatasetError: if the table cannot be read, has no such column, or none or two values for a sample.
     """
+    column = composed(column)
     first, rows = read_rows(table, column)
     if column not in first:
         mend = f"give --group-by FILE.csv:COLUMN with one of: {', '.join(first)}"
@@ -101,7 +103,7 @@ def read_rows(table: Path, column: str) -> tuple[list[str], list[list[str]]]:
         DatasetError: if there is none, or it is no UTF-8 or no table.
     """
     try:
-        text = table.read_text(encoding="utf-8-sig")
+        text = composed(table.read_text(encoding="utf-8-sig"))
         # Excel may say first what parts the columns.
         if text.lower().startswith("sep="):
             text = text.partition("\n")[2]
@@ -129,7 +131,7 @@ def named_in(table: Path, samples: Sequence[Sample]) -> list[bool]:
         DatasetError: if there is no such file, or it names none of the samples, or all, or others.
     """
     try:
-        lines = table.read_text(encoding="utf-8-sig").splitlines()
+        lines = composed(table.read_text(encoding="utf-8-sig")).splitlines()
     except (OSError, ValueError) as error:
         what = "the list of images cannot be read" if table.is_file() else "there is no such list of images"
         raise DatasetError(what, where=table, mend="give names, one a line") from error

@@ -9,7 +9,7 @@ from typing import Any
 from unetpp.bundle import read_bundle
 from unetpp.data import dataset
 from unetpp.data.images import atomic_path
-from unetpp.data.names import full_path
+from unetpp.data.names import composed, full_path
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
 from unetpp.errors import SettingError
@@ -84,7 +84,7 @@ def _row(sample: dataset.Sample) -> dict[str, str]:
 
 def _sample(row: dict[str, str]) -> dataset.Sample:
     files = {name: Path(row[name]) for name in FILES if name in row}
-    return dataset.Sample(row["stem"], **files)
+    return dataset.Sample(composed(row["stem"]), **files)
 
 
 def read_choices(path: Path) -> tuple[dict[str, Any], tuple[str, ...] | None]:

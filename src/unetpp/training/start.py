@@ -9,6 +9,7 @@ from typing import Any
 from unetpp.bundle import Bundle, find_bundle, read_bundle
 from unetpp.data.dataset import Sample
 from unetpp.data.images import as_float, read_image, to_channels
+from unetpp.data.names import composed
 from unetpp.data.normalization import check_range
 from unetpp.data.resample import resize_image
 from unetpp.data.threads import parallel
@@ -66,7 +67,7 @@ def former_sides(start: str, samples: Sequence[Sample]) -> tuple[dict[Path, bool
         earlier = json.loads((run / "plan.json").read_text(encoding="utf-8"))["options"].get("start", "")
         moved = not any(Path(row["image"]).exists() for side in ("train", "validation") for row in rows[side])
         sides = {
-            Path(now.get(row["stem"], row["image"]) if moved else row["image"]).resolve(): side
+            Path(now.get(composed(row["stem"]), row["image"]) if moved else row["image"]).resolve(): side
             == "validation"
             for side in ("train", "validation")
             for row in rows[side]
