@@ -4,9 +4,11 @@ import io
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import time
 import zlib
 
 import click
@@ -19,6 +21,7 @@ from PIL import Image
 from unetpp.app.cli import cli
 from unetpp.app.options import Duration
 from unetpp.bundle import DESCRIPTION
+from unetpp.data.synthetic import write_dataset
 
 
 def test_images_of_any_size_and_kind_are_predicted(trained, tmp_path):
@@ -338,6 +341,44 @@ def test_resuming_leaves_out_what_is_there(trained, data, tmp_path, capsys):
     assert len(list((out / "labels").iterdir())) == 5
     assert run("predict", trained, data / "images", "--out", out, "--resume") == 0
     assert f"nothing is left to do: all 5 images are in {out} already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("which", ["SIGINT", "SIGTERM"])
+def test_prediction_that_is_ended_leaves_whole_outputs_and_is_gone_on_with(which, trained, tmp_path):
+    write_dataset(tmp_path, 1, size=(400, 400), seed=1)
+    image = first(tmp_path / "images")
+    for k in range(300):
+        (tmp_path / "many" / f"{k}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / "many" / f"{k}.png").hardlink_to(image)
+    command = [
+        sys.executable,
+        "-m",
+        "unetpp",
+        "predict",
+        trained,
+        tmp_path / "many",
+        "--out",
+        tmp_path / "out",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and len(list((tmp_path / "out").glob("*/*.png"))) < 5:
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, which))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.strip().splitlines()[-1] == "unetpp: interrupted; what was written stays"
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert 5 <= len(written) < 600
+    assert not [path for path in written if path.name.startswith(".")]
+    for path in written:
+        with Image.open(path) as picture:
+            picture.load()
+    shutil.rmtree(tmp_path / "many")
+    (tmp_path / "many").mkdir()
+    for k in range(8):
+        (tmp_path / "many" / f"{k}.png").hardlink_to(image)
+    assert run(*command[3:], "--resume") == 0
+    assert {path.name for path in (tmp_path / "out" / "labels").iterdir()} >= {f"{k}.png" for k in range(8)}
 
 
 def test_a_stack_and_a_slide_are_predicted_from_the_command_line(trained, tmp_path, capsys):

@@ -2,7 +2,9 @@
 
 import functools
 import os
+import signal
 import sys
+import threading
 import time
 from io import TextIOWrapper
 from pathlib import Path
@@ -279,6 +281,9 @@ def demo(out, budget, overwrite):
 
 def main(arguments=None) -> None:
     """Run a command; every error a user can mend is one line and a non-zero exit."""
+    # A job's time may be over, or a machine be shut down: what was begun is cleared away as after Ctrl-C.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     # TensorFlow's start-up messages are not for users.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for stream in (sys.stdout, sys.stderr):
