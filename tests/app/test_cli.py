@@ -265,6 +265,15 @@ def test_a_scale_bar_where_there_is_no_overlay_is_refused(trained, data, tmp_pat
     refuses(capsys, "predict", trained, first(data / "images"), *options, saying="no scale bar")
 
 
+def test_one_label_image_of_a_stack_says_how_large_its_pixels_are(trained, tmp_path):
+    stack = np.random.default_rng(0).integers(0, 255, (3, 40, 56, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.ome.tif", stack, photometric="rgb", metadata={"axes": "ZYXS"})
+    options = ("--out", tmp_path / "labels.ome.tif", "--pixel-size", "0.25")
+    assert run("predict", trained, tmp_path / "stack.ome.tif", *options) == 0
+    with tifffile.TiffFile(tmp_path / "labels.ome.tif") as file:
+        assert 'PhysicalSizeX="0.25"' in file.ome_metadata
+
+
 def test_a_cluster_with_workers_of_its_own_is_refused(trained, data, tmp_path, capsys):
     options = ("--out", tmp_path / "out", "--cluster", "tcp://127.0.0.1:1", "--workers", 2)
     refuses(capsys, "predict", trained, data / "images", *options, saying="leave out --workers")

@@ -171,7 +171,11 @@ def object_options(command):
     """The options that say how objects are measured and what is written of them, gathered as `objects`."""
     options = [
         click.option("--drop-border", is_flag=True, help="Leave out objects that touch the border."),
-        click.option("--pixel-size", type=float, help="Micrometres; adds columns in them, and a scale bar."),
+        click.option(
+            "--pixel-size",
+            type=float,
+            help="Micrometres; adds columns in them and a scale bar, and OME says it.",
+        ),
         click.option("--table", type=click.Choice(["csv", "parquet"]), default="csv", help="[default: csv]"),
         click.option(
             "--also",

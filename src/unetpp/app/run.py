@@ -36,7 +36,8 @@ def run_prediction(
         raise SettingError("a cluster has its own workers", mend="leave out --workers, or --cluster")
     jobs = find_jobs(list(inputs), out)
     check_extras(jobs, out, extras)
-    if pixel_size and is_file(out):
+    # Those of slides and stacks say how large their pixels are.
+    if pixel_size and is_file(out) and all(job.kind == "image" for job in jobs):
         raise SettingError(
             "one label image has no scale bar", mend="leave out --pixel-size, or give a folder"
         )
