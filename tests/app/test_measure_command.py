@@ -208,10 +208,11 @@ def test_a_slide_s_objects_are_those_of_the_image(tmp_path, monkeypatch):
     labels = np.tile(drawn_objects(), (6, 4))
     write_png(tmp_path / "whole.png", labels)
     write_ome_tiff(tmp_path / "slide.ome.tif", [labels], "YX")
-    assert run("measure", tmp_path / "whole.png", "--out", tmp_path / "whole", "--also", "instances") == 0
+    options = ("--also", "instances", "--pixel-size", "0.5")
+    assert run("measure", tmp_path / "whole.png", "--out", tmp_path / "whole", *options) == 0
     monkeypatch.setattr(subjects, "LARGE", 1000)
     monkeypatch.setattr(strips.whole_objects, "__kwdefaults__", {"pixels": 20_000})
-    assert run("measure", tmp_path / "slide.ome.tif", "--out", tmp_path / "slide", "--also", "instances") == 0
+    assert run("measure", tmp_path / "slide.ome.tif", "--out", tmp_path / "slide", *options) == 0
 
     def comparable(folder):
         return sorted(
@@ -222,6 +223,7 @@ def test_a_slide_s_objects_are_those_of_the_image(tmp_path, monkeypatch):
     assert comparable("slide") == comparable("whole")
     with tifffile.TiffFile(tmp_path / "slide" / "instances" / "slide.tif") as file:
         assert file.is_ome
+        assert 'PhysicalSizeX="0.5" PhysicalSizeXUnit="µm"' in file.ome_metadata
         assert file.pages[0].is_tiled
         numbers = file.asarray()
     assert numbers.dtype == np.uint32

@@ -20,6 +20,7 @@ from unetpp.analysis.subjects import Subject, has_many_pixels, open_beside, open
 from unetpp.analysis.tables import Table, stack, write_table
 from unetpp.data.images import atomic_path, write_jpeg
 from unetpp.data.pyramids import write_ome_tiff
+from unetpp.data.spacing import square
 from unetpp.data.threads import ahead
 from unetpp.errors import ImageError, MaskError, OutputError, UnetppError
 
@@ -210,18 +211,18 @@ def write_extras(
         elif extra == "roi":
             outlines.write_rois(path, seen.outlines, names)
         elif extra == "instances":
-            write_instances(path, seen)
+            write_instances(path, seen, rules.pixel_size)
         elif extra == "numbered" and subject.image:
             with open_image(subject.image) as image:
                 pixels = image.read(slice(0, image.size[0]))
             write_jpeg(path, draw_instances(pixels, seen, names, rules.pixel_size))
 
 
-def write_instances(path: Path, seen: Seen) -> None:
+def write_instances(path: Path, seen: Seen, pixel_size: float | None) -> None:
     """Write a label image of instances: uint16, or uint32 where there are more; a large one as OME-TIFF."""
     assert seen.numbers is not None
     if has_many_pixels(seen.size):
-        write_ome_tiff(path, [seen.numbers], "YX")
+        write_ome_tiff(path, [seen.numbers], "YX", square(pixel_size))
         return
     kind = np.uint16 if len(seen.classes) <= 2**16 else np.uint32
     with atomic_path(path) as temporary:

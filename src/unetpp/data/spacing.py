@@ -40,6 +40,11 @@ ATTRIBUTES = {
 }
 
 
+def square(side: float | None) -> Spacing:
+    """That of square pixels, whose side is so many micrometres; {} for None."""
+    return dict.fromkeys("YX", (side, "micrometer")) if side else {}
+
+
 def spacing_of_tiff(file, series) -> Spacing:
     """What OME-XML or ImageJ says of a series of tifffile's; a resolution alone is mostly that of a printer."""
     if series.kind == "ome":

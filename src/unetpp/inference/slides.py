@@ -21,7 +21,7 @@ from unetpp.data.files import exchange, former
 from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
 from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata, zarr_axes
 from unetpp.data.regions import LARGE, import_zarr, is_zarr, kept_open, open_regions
-from unetpp.data.spacing import Spacing
+from unetpp.data.spacing import Spacing, square
 from unetpp.errors import ImageError, InstallError, OutputError, UnetppError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 from unetpp.inference.sampling import sample_pixels
@@ -268,7 +268,7 @@ def finish(
         OutputError: if it cannot be written.
     """
     axes = slide.plane_axes + "YX"
-    spacing = slide.spacing | (dict.fromkeys("YX", (pixel_size, "micrometer")) if pixel_size else {})
+    spacing = slide.spacing | square(pixel_size)
     try:
         levels = add_levels(slide.store)
         if overlay:
