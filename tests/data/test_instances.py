@@ -1,4 +1,4 @@
-"""Seams: where objects touch."""
+"""Numbers of objects, and seams: where they touch."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from unetpp.data.instances import LEAST, MOST, SHARE, seams, with_seams
+from unetpp.data.images import write_png
+from unetpp.data.instances import LEAST, MOST, SHARE, read_instances, seams, with_seams
+from unetpp.errors import MaskError
 
 
 def by_pairs(numbers):
@@ -62,3 +64,24 @@ def test_where_the_mask_has_no_class_there_is_no_seam():
     numbers = np.array([[1, 1, 1, 2, 2, 2]])
     mask = np.array([[1, 1, 0, 1, 1, 1]], np.uint8)
     assert with_seams(mask, numbers, 2)[0, 2] == 0
+
+
+def test_objects_are_numbered_without_gaps(tmp_path):
+    write_png(tmp_path / "n.png", np.array([[0, 7, 7, 9]], np.uint8))
+    assert read_instances(tmp_path / "n.png", np.array([[0, 1, 1, 2]])).tolist() == [[0, 1, 1, 2]]
+    write_png(tmp_path / "n.png", np.array([[3, 3, 9, 9]], np.uint8))
+    assert read_instances(tmp_path / "n.png", np.array([[1, 1, 0, 1]])).tolist() == [[1, 1, 2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "what"),
+    [
+        ([[0, 7, 7, 7], [4, 9, 9, 9]], "2 of its objects, such as number 4"),
+        # The background has a number of its own.
+        ([[1, 1, 1, 2], [1, 1, 3, 3]], "1 of its objects, such as number 1"),
+    ],
+)
+def test_objects_that_the_mask_does_not_show_are_refused(numbers, what, tmp_path):
+    write_png(tmp_path / "n.png", np.array(numbers, np.uint8))
+    with pytest.raises(MaskError, match=f"{what}, lie on the background of the mask"):
+        read_instances(tmp_path / "n.png", np.array([[0, 0, 1, 1], [0, 0, 0, 1]]))

@@ -96,12 +96,14 @@ def examine(
 
 def with_classes(instances: np.ndarray, truth: np.ndarray, smallest: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbered objects, and the class that most pixels of each have in the truth; 0 for objects of too few pixels."""
-    votes = np.stack(
-        [np.bincount(instances[truth == k], minlength=instances.max() + 1) for k in np.unique(truth)]
-    )
-    classes = np.unique(truth)[votes.argmax(0)]
+    counts = np.bincount(instances.ravel())
+    drawn = np.unique(truth[truth > 0])
+    if not len(drawn):
+        return instances, np.zeros(len(counts), truth.dtype)
+    votes = [np.bincount(instances[truth == k], minlength=len(counts)) for k in drawn]
+    classes = drawn[np.argmax(votes, 0)]
+    classes[counts < smallest] = 0
     classes[0] = 0
-    classes[votes.sum(0) < smallest] = 0
     return instances, classes
 
 

@@ -12,26 +12,36 @@ from unetpp.errors import MaskError
 SHARE, LEAST, MOST = 0.5, 1.5, 4.0
 
 
-def read_instances(path: Path, size: tuple[int, ...]) -> np.ndarray:
+def read_instances(path: Path, mask: np.ndarray) -> np.ndarray:
     """The number of each object, from 1 on without gaps: (H, W) ints.
 
     Args:
         path: a label image, 0 where there is no object.
-        size: (height, width) of the mask that goes with it.
+        mask: (H, W) class indices that go with it.
 
     Raises:
         ImageError, MaskError: if it cannot be read, or does not fit.
     """
     numbers = read_indices(path)
-    if numbers.shape != size:
-        raise MaskError(f"it has shape {numbers.shape}, the mask {size}", where=path, mend="save it again")
+    if numbers.shape != mask.shape:
+        what = f"it has shape {numbers.shape}, the mask {mask.shape}"
+        raise MaskError(what, where=path, mend="save it again")
     if numbers.min(initial=0) < 0:
         raise MaskError(
             f"an object has the number {numbers.min()}", where=path, mend="number objects from 1 on"
         )
     # As many as there are, however they were numbered.
     values, numbers = np.unique(numbers, return_inverse=True)
-    return numbers.reshape(size) + int(values[0] != 0)
+    numbers = numbers.reshape(mask.shape)
+    lost = np.bincount(numbers[mask == 0], minlength=len(values)) > np.bincount(numbers.ravel()) / 2
+    lost = values[lost & (values > 0)]
+    if len(lost):
+        raise MaskError(
+            f"{len(lost)} of its objects, such as number {lost[0]}, lie on the background of the mask",
+            where=path,
+            mend="draw them in the mask, too, or number their pixels 0",
+        )
+    return numbers + int(values[0] != 0)
 
 
 def seams(numbers: np.ndarray) -> np.ndarray:

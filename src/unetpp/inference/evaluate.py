@@ -91,7 +91,7 @@ def predictions(
     """
     for sample in samples:
         image, truth = read_pair(sample, len(classes))
-        numbers = read_instances(sample.instances, truth.shape) if sample.instances else None
+        numbers = read_instances(sample.instances, truth) if sample.instances else None
         with blaming(sample.image):
             found = predictor(image)
         yield Prediction(sample, image, truth, of_classes(found), to_labels(found), numbers)

@@ -37,7 +37,7 @@ def load_picture(sample, *, normalization: Normalization, num_classes, scaling: 
     size = scaling.size(given.shape)
     image, mask = resize_image(image, size), resize_labels(given, size)
     if sample.instances:
-        numbers = read_instances(sample.instances, given.shape).astype(np.int32)
+        numbers = read_instances(sample.instances, given).astype(np.int32)
         mask = with_seams(mask, resize_labels(numbers, size), num_classes)
     # Pixel by pixel in memory, or each crop's warp would first copy the whole picture.
     image = np.ascontiguousarray(normalization.of(image)(image))
