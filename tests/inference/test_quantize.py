@@ -1,5 +1,6 @@
 """Levels, pruned models and 8-bit graphs of a model that is trained on drawn micrographs."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,11 +57,19 @@ def trained(tmp_path_factory, data):
     return folder
 
 
+@pytest.fixture(scope="module")
+def quantized(trained, data, tmp_path_factory):
+    """A copy with a graph in 8-bit integers, and what `quantize` gave and said; it takes half a minute."""
+    copy, said = shutil.copytree(trained, tmp_path_factory.mktemp("quantized") / "model"), []
+    with pytest.MonkeyPatch.context() as patch:
+        # So few and small images score no finer.
+        patch.setattr(quantizing, "MOST_LOST", 0.1)
+        return copy, quantize(copy, data, say=said.append), said
+
+
 @pytest.fixture
 def bundle(trained, tmp_path):
     """A copy to work on."""
-    import shutil
-
     return shutil.copytree(trained, tmp_path / "model")
 
 
@@ -120,11 +129,8 @@ def test_a_level_that_is_not_there_is_not_cut(trained, tmp_path):
     assert not (tmp_path / "cut").exists()
 
 
-def test_int8_becomes_the_default_where_it_scores_as_well(bundle, data, monkeypatch):
-    # So few and small images score no finer.
-    monkeypatch.setattr(quantizing, "MOST_LOST", 0.1)
-    said = []
-    before, after, found = quantize(bundle, data, say=said.append)
+def test_int8_becomes_the_default_where_it_scores_as_well(quantized, data):
+    bundle, (before, after, found), said = quantized
     assert most_lost(before, after) <= 0.1
     assert found == read_bundle(bundle)
     assert found.graph == INT8
@@ -174,8 +180,8 @@ def test_int8_is_not_the_default_where_a_class_loses_by_it(bundle, data, monkeyp
     assert before["mean_iou"] > 0
 
 
-def test_a_model_is_as_it_was_where_images_to_quantise_with_fail(bundle, data, tmp_path):
-    quantize(bundle, data[:4])
+def test_a_model_is_as_it_was_where_images_to_quantise_with_fail(quantized, data, tmp_path):
+    bundle = shutil.copytree(quantized[0], tmp_path / "model")
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
     write_png(tmp_path / "wrong.png", np.full((96, 96), 7, np.uint8))
     with pytest.raises(UnetppError):
@@ -194,8 +200,8 @@ def test_a_model_without_int8_says_how_to_make_it(bundle):
         open_predictor(bundle, precision="int8")
 
 
-def test_a_damaged_int8_graph_is_named(bundle, data):
-    quantize(bundle, data[:4])
+def test_a_damaged_int8_graph_is_named(quantized, tmp_path):
+    bundle = shutil.copytree(quantized[0], tmp_path / "model")
     (bundle / "int8.bin").write_bytes(b"")
     with pytest.raises(BundleError, match=r"int8\.bin is damaged"):
         open_predictor(bundle, precision="int8")
