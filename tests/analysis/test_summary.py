@@ -287,6 +287,21 @@ def test_true_objects_may_be_given():
     assert sorted(record.sizes[0][0].tolist()) == [36, 36]
 
 
+def test_objects_of_a_class_without_numbers_are_found_by_the_rules():
+    truth = np.zeros((10, 20), int)
+    truth[2:8, 2:8] = truth[2:8, 8:14] = 1
+    truth[2:8, 16], truth[9, 2:9], truth[9, 15] = 2, 2, 2
+    numbers = np.where(truth == 1, np.where(np.arange(20) < 8, 1, 2), 0)
+    chances = np.eye(3)[truth]
+    [record] = [examine("it", truth, chances, instances=numbers, smallest=2)]
+    found = summarize([record], CLASSES)["objects"]
+    assert found["cell"] == {"true": 2, "predicted": 1}
+    assert found["rod"] == {"true": 2, "predicted": 2}
+    none = examine("it", truth, chances, instances=0 * numbers, smallest=2)
+    by_rules = examine("it", truth, chances, smallest=2)
+    assert summarize([none], CLASSES)["figures"] == summarize([by_rules], CLASSES)["figures"]
+
+
 def test_no_images_cannot_be_summarized():
     with pytest.raises(SettingError, match="no image"):
         summarize([], CLASSES)
