@@ -75,6 +75,7 @@ VARIANTS = {
     "crops anywhere": Variant(("--focus", "0")),
     "half the augmentation": Variant(("--augmentation", "0.5")),
     "without dropout": Variant(("--dropout", "0")),
+    "25 images, without dropout": Variant(("--dropout", "0"), images="25", epochs=5.2),
     "UNet without dropout, equal epochs": Variant(("--network", "UNet", "--dropout", "0")),
 }
 
