@@ -77,6 +77,8 @@ VARIANTS = {
     "without dropout": Variant(("--dropout", "0")),
     "25 images, without dropout": Variant(("--dropout", "0"), images="25", epochs=5.2),
     "UNet without dropout, equal epochs": Variant(("--network", "UNet", "--dropout", "0")),
+    # Its steps take about half as long.
+    "UNet without dropout, twice the epochs": Variant(("--network", "UNet", "--dropout", "0"), epochs=2.0),
 }
 
 
