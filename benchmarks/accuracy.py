@@ -25,7 +25,7 @@ from unetpp.data.groups import find_groups, split
 
 # What all have: the widths of the models that ship, small steps, images whose bacteria are four to five pixels wide.
 SHARED = ["--filters", "16,32,64,128,256", "--long-side", "384", "--patch", "192"]
-SHARED += ["--batch", "4", "--learning-rate", "2e-3"]
+SHARED += ["--batch", "4", "--learning-rate", "2e-3", "--dropout", "0.2"]
 
 
 @dataclass(frozen=True)

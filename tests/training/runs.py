@@ -10,7 +10,15 @@ from unetpp.training.options import Options
 from unetpp.training.plan import make_plan
 from unetpp.training.planfile import load_plan, save_plan
 
-OPTIONS = {"filters": (4, 8), "patch": 32, "batch": 4, "precision": "float32", "learning_rate": 1e-2}
+# With dropout, so that what is random in a network is gone on with, too.
+OPTIONS = {
+    "dropout": 0.2,
+    "filters": (4, 8),
+    "patch": 32,
+    "batch": 4,
+    "precision": "float32",
+    "learning_rate": 1e-2,
+}
 
 
 class Watcher:

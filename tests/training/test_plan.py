@@ -16,6 +16,7 @@ from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import DatasetError, SettingError
 from unetpp.training import plan as planning
 from unetpp.training import steps
+from unetpp.training.network import bare
 from unetpp.training.options import THREADS, Options
 from unetpp.training.plan import make_plan
 from unetpp.training.planfile import load_plan, read_choices, save_plan, write_plan
@@ -392,3 +393,10 @@ def test_channels_must_fit_the_model_to_start_from(wanted, have, fits):
 def test_a_budget_is_shown_as_a_time():
     for seconds, long in ((100, "1m40s"), (2700, "45m00s"), (5400, "1h30m")):
         assert _length(Options(budget=seconds)).startswith(long)
+
+
+def test_dropout_is_left_out_unless_it_is_given(samples):
+    for given, dropout in ((None, 0.0), (0.3, 0.3)):
+        plan = make_plan(samples, Options(filters=(2, 4), dropout=given), CLASSES)
+        assert plan.options.dropout == bare(plan).get_config()["dropout"] == dropout
+        assert {name: value for name, value, _ in rows(plan)}["network"].endswith(f"dropout {dropout:g}")

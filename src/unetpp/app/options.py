@@ -226,7 +226,7 @@ def training_options(command):
             help="Width of inner nodes: the first level's, or each level's own.  [default: first]",
         ),
         click.option(
-            "--dropout", type=float, help="Share of each block's values.  [default: 0.2, or MODEL's]"
+            "--dropout", type=float, help="Share of each block's values.  [default: 0, or MODEL's]"
         ),
         click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j]."),
         click.option(

@@ -68,7 +68,7 @@ class Options:
         network: "UNetPP" or "UNet".
         filters: the width of each level.
         inner_filters: the width of UNet++'s inner nodes: the "first" level's, or each "level"'s own.
-        dropout: the share dropped at the end of each block; None for 0.2, or as in the model that the run starts from.
+        dropout: the share dropped at the end of each block; None for 0, or as in the model that the run starts from.
         deep_supervision: heads on all of X[0, 1..].
         head_weights: how much each head's loss counts, the shallowest first; None for all alike.
         start: a bundle whose weights and normalisation the run begins with; "" for none.

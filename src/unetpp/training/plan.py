@@ -120,6 +120,9 @@ def make_plan(
             why["channels"] = f"as {options.start}: grey images are repeated for it"
             channels = len(start.normalization.mean)
         check_images(samples, start)
+    elif options.dropout is None:
+        # Short runs are behind with it, of few images and of many, and long ones gain where they go on without.
+        options = replace(options, dropout=0.0)
     options = decide_size(samples, sizes, len(names), options, start, why)
     scaling = start.scaling if start else measure_scaling(sizes, options.long_side or None)
     check_sides(samples, sizes, scaling)

@@ -18,7 +18,7 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
         "channels": (f"{len(plan.normalization.mean)}", "as the images have"),
         "network": (
             f"{options.network}, filters {filters}{dropout}",
-            "the usual; --network, --filters change it",
+            "the usual; --network, --filters, --dropout change it",
         ),
         "size": (f"{options.long_side} pixels" if options.long_side else "as it is", ""),
         "normalisation": ("by each image" if plan.normalization.per_image else "by the data set", ""),
