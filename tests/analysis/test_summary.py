@@ -297,6 +297,10 @@ def test_objects_of_a_class_without_numbers_are_found_by_the_rules():
     found = summarize([record], CLASSES)["objects"]
     assert found["cell"] == {"true": 2, "predicted": 1}
     assert found["rod"] == {"true": 2, "predicted": 2}
+    # A hand that numbers may slip.
+    numbers[2:4, 16] = 2
+    [record] = [examine("it", truth, chances, instances=numbers, smallest=2)]
+    assert summarize([record], CLASSES)["objects"]["rod"] == {"true": 2, "predicted": 2}
     none = examine("it", truth, chances, instances=0 * numbers, smallest=2)
     by_rules = examine("it", truth, chances, smallest=2)
     assert summarize([none], CLASSES)["figures"] == summarize([by_rules], CLASSES)["figures"]

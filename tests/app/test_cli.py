@@ -369,7 +369,10 @@ def test_prediction_that_is_ended_leaves_whole_outputs_and_is_gone_on_with(which
         "--out",
         tmp_path / "out",
     ]
+    # What begins in the background of a shell takes no notice of SIGINT, nor do its children, unless they are told to.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, former)
     while process.poll() is None and len(list((tmp_path / "out").glob("*/*.png"))) < 5:
         time.sleep(0.01)
     process.send_signal(getattr(signal, which))

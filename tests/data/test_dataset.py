@@ -5,6 +5,7 @@ import pytest
 from pairs import put
 from PIL import Image
 
+from unetpp.analysis.rules import Rules
 from unetpp.data.dataset import (
     MASK_SUFFIXES,
     Sample,
@@ -193,6 +194,9 @@ def test_class_names_are_read_as_editors_write_them(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_bytes("\ufeffbackground\r\nBlutkörperchen\r\n".encode())
     assert read_class_names(tmp_path) == ("background", "Blutkörperchen")
+    path.write_bytes("background\nBlutko\u0308rperchen\n".encode())
+    assert read_class_names(tmp_path) == ("background", "Blutkörperchen")
+    assert Rules(split=("Blutko\u0308rperchen",)).indices(read_class_names(tmp_path))["split"] == [1]
     path.write_bytes("Blutkörperchen".encode("latin-1"))
     with pytest.raises(DatasetError, match="no UTF-8"):
         read_class_names(tmp_path)

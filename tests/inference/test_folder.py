@@ -1,6 +1,7 @@
 """Which images inputs stand for, and what their outputs are called."""
 
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,13 @@ def test_extras_that_would_not_be_written_are_refused(tmp_path):
 def test_a_file_named_twice_is_one_job(tmp_path):
     path = picture(tmp_path / "a.png")
     assert len(find_jobs([str(path), str(tmp_path), str(tmp_path / "*.png")])) == 1
+
+
+def test_names_that_some_disks_take_for_one_get_outputs_of_their_own(tmp_path):
+    for folder, name in (("a", "Zo\u00eb"), ("b", "Zoe\u0308"), ("c", "ZO\u00cb")):
+        picture(tmp_path / folder / f"{name}.png")
+    names = {job.name for job in find_jobs([str(tmp_path / folder) for folder in "abc"])}
+    assert len({unicodedata.normalize("NFC", name).lower() for name in names}) == 3
 
 
 def test_inputs_of_the_same_name_get_outputs_of_their_own(tmp_path):

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("no_graph")
 
 # Kills as a bundle and a checkpoint are written, and at any moment: all in a minute; UNETPP_KILLS=20 takes longer.
 AIMED = 12
-KILLS = int(os.environ.get("UNETPP_KILLS", "3"))
+KILLS = int(os.environ.get("UNETPP_KILLS", "1"))
 
 
 @pytest.fixture(scope="module")

@@ -60,8 +60,8 @@ def examine(
         truth: (H, W) class indices.
         probabilities: (H, W, C), C > 1.
         prediction: (H, W) uint8, the most probable class, where that is known already.
-        instances: (H, W) the number of each true object, 0 where there is none; without it, and of classes that it
-            leaves out, objects are found in the truth by the same rules as in the prediction.
+        instances: (H, W) the number of each true object, 0 where there is none; without it, and of classes of which it
+            numbers less than half, objects are found in the truth by the same rules as in the prediction.
         split, thin, smallest: the rules, of `separate`.
         tolerance: pixels, of boundaries.
 
@@ -78,7 +78,8 @@ def examine(
     if instances is None:
         true, of_true = separate(truth, **rules)
     else:
-        numbered = np.unique(truth[instances > 0])
+        # A hand that numbers may slip by some pixels.
+        numbered = [k for k in np.unique(truth) if k and np.mean(instances[truth == k] > 0) > 0.5]
         rest, of_rest = separate(np.where(np.isin(truth, numbered), 0, truth), **rules)
         true, of_true = with_classes(instances, truth, smallest)
         true, of_true = np.where(rest > 0, rest + len(of_true) - 1, true), np.append(of_true, of_rest[1:])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unetpp.data.names import composed
 from unetpp.errors import SettingError
 
 # Of a pixel's side, in micrometres: from smaller than atoms to a metre.
@@ -42,16 +43,15 @@ class Rules:
         Raises:
             SettingError: for a name that is no class's.
         """
-        for option in ("split", "thin"):
-            for name in getattr(self, option):
+        names = [composed(name) for name in names]
+        by_index: dict[str, list[int]] = {"split": [], "thin": []}
+        for option, found in by_index.items():
+            for name in map(composed, getattr(self, option)):
                 if name not in names[1:]:
                     raise SettingError(
                         f"--{option}: there is no class {name}", mend=f"choose of: {', '.join(names[1:])}"
                     )
-        by_index = {
-            option: [list(names).index(name) for name in getattr(self, option)]
-            for option in ("split", "thin")
-        }
+                found.append(names.index(name))
         return {**by_index, "smallest": self.smallest}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from unetpp.data.names import composed
 from unetpp.errors import SettingError
 
 # How long a run is, by either of them.
@@ -225,9 +226,7 @@ def training_options(command):
             type=click.Choice(["first", "level"]),
             help="Width of inner nodes: the first level's, or each level's own.  [default: first]",
         ),
-        click.option(
-            "--dropout", type=float, help="Share of each block's values.  [default: 0, or MODEL's]"
-        ),
+        click.option("--dropout", type=float, help="Share of each block's values.  [default: 0, or MODEL's]"),
         click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j]."),
         click.option(
             "--head-weights", type=Numbers(float), help="Of the heads' losses, shallowest first: 1,1,2,4."
@@ -303,4 +302,4 @@ def training_options(command):
 
 def class_names(names: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
     """Names separated by commas, or those of a plan."""
-    return tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else names
+    return tuple(name.strip() for name in composed(names).split(",")) if isinstance(names, str) else names

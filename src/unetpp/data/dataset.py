@@ -148,7 +148,7 @@ def read_class_names(data: Path | str) -> tuple[str, ...] | None:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DatasetError("this is no UTF-8", where=path, mend="save it as UTF-8") from error
-    return tuple(line.strip() for line in lines if line.strip())
+    return tuple(composed(line.strip()) for line in lines if line.strip())
 
 
 def check_class_names(data: Path | str, classes: Sequence[str]) -> None:

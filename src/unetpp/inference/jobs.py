@@ -7,7 +7,7 @@ from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
 from unetpp.data.images import IMAGE_SUFFIXES
-from unetpp.data.names import check_name, full_path, is_hidden
+from unetpp.data.names import check_name, composed, full_path, is_hidden
 from unetpp.data.regions import is_zarr
 from unetpp.errors import ImageError, OutputError, SettingError
 from unetpp.inference.slides import kind
@@ -177,22 +177,26 @@ def _is_image(path: Path) -> bool:
     return found and not any(is_zarr(parent) for parent in path.parents)
 
 
+def _key(name: str) -> str:
+    return composed(name).lower()
+
+
 def _unique_names(found: dict[Path, PurePosixPath]) -> list[str]:
-    """Names for outputs; compared without case, since some file systems do not tell it apart."""
+    """Names for outputs; compared without case and `composed`, since some file systems tell neither apart."""
     names = [_plain(relative) for relative in found.values()]
     for spell in (_with_suffix, _with_folder):
-        taken = Counter(name.lower() for name in names)
+        taken = Counter(map(_key, names))
         names = [
-            spell(path, relative) if taken[name.lower()] > 1 else name
+            spell(path, relative) if taken[_key(name)] > 1 else name
             for name, (path, relative) in zip(names, found.items(), strict=True)
         ]
     used: set[str] = set()
     for k, name in enumerate(names):
         number, unique = 1, name
-        while unique.lower() in used:
+        while _key(unique) in used:
             number += 1
             unique = f"{name}_{number}"
-        used.add(unique.lower())
+        used.add(_key(unique))
         names[k] = unique
     return names
 

@@ -164,16 +164,10 @@ class Dropout(layers.Dropout):
 
 @keras.saving.register_keras_serializable(package="unetpp")
 class AdamW(keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW`, by TensorFlow's fused operation; on PyTorch, Keras' own for all variables at once.
+    """`keras.optimizers.AdamW`, by TensorFlow's fused operation.
 
     Source: Kingma and Ba, "Adam", 2015; Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
     """
-
-    def __new__(cls, *args, **settings):
-        """Keras' own on PyTorch, where no subclass moves all variables at once."""
-        if keras.backend.backend() == "torch":
-            return keras.optimizers.AdamW(*args, **settings)
-        return super().__new__(cls)
 
     def update_step(self, gradient, variable, learning_rate):
         """One step of one variable."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from unetpp.bundle import load_model
@@ -34,8 +35,10 @@ def bare(plan: Plan) -> UNetPP:
 def build(plan: Plan) -> UNetPP:
     """The network of a plan, compiled, which learns."""
     options, model = plan.options, bare(plan)
+    # Keras' own moves all variables at once on PyTorch, which no subclass of it does.
+    kind: Any = keras.optimizers.AdamW if keras.backend.backend() == "torch" else AdamW
     # Without decay, AdamW is Adam.
-    optimizer = AdamW(
+    optimizer = kind(
         options.learning_rate,
         weight_decay=options.weight_decay,
         clipnorm=1.0,
