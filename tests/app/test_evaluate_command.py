@@ -86,7 +86,11 @@ def test_true_objects_are_taken_from_a_folder(trained, data, tmp_path, capsys):
     assert run("evaluate", trained, data, "--instances", folder, "--json", tmp_path / "scores.json") == 0
     found = json.loads((tmp_path / "scores.json").read_text())["objects"]
     assert found["blood_cell"]["true"] == total
-    assert found["bacteria"]["true"] == 0
+    # Of the class that nobody numbered, objects are found by the rules.
+    assert run("evaluate", trained, data, "--json", tmp_path / "by_rules.json") == 0
+    by_rules = json.loads((tmp_path / "by_rules.json").read_text())["objects"]
+    assert found["bacteria"] == by_rules["bacteria"]
+    assert found["bacteria"]["true"] > 0
     sorted(folder.iterdir())[0].unlink()
     refuses(
         capsys,

@@ -128,7 +128,9 @@ def test_two_processes_that_form_a_job_train_like_one(samples, alone, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = "--filters 4,8 --patch 32 --batch 4 --precision float32 --learning-rate 1e-2 --epochs 2"
+    options = (
+        "--filters 4,8 --patch 32 --batch 4 --precision float32 --learning-rate 1e-2 --dropout 0.2 --epochs 2"
+    )
     command = [
         "-m",
         "unetpp",
