@@ -1,5 +1,8 @@
 """What small runs are trained on, and without."""
 
+import threading
+from contextlib import contextmanager
+
 import pytest
 
 from unetpp.data.dataset import find_samples
@@ -17,3 +20,17 @@ def samples(tmp_path):
 def no_graph(monkeypatch):
     """Making the runtime graph takes longer than these runs, and is tested elsewhere."""
     monkeypatch.setattr(fit, "add_graph", lambda run: None)
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Asks the run that is on to end, as a signal does, which could end more than the run; see test_survival.py."""
+    asked = threading.Event()
+
+    @contextmanager
+    def interruptible():
+        asked.clear()
+        yield asked.is_set
+
+    monkeypatch.setattr(fit, "interruptible", interruptible)
+    return asked.set

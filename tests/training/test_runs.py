@@ -1,9 +1,7 @@
 """How long a run is, what it says, and what its options change of it."""
 
 import json
-import os
 import shutil
-import signal
 import time
 from dataclasses import replace
 
@@ -105,7 +103,7 @@ def test_a_budget_that_is_spent_before_the_first_step_gives_a_model(samples, tmp
     assert (run / "model").is_dir()
 
 
-def test_a_first_validation_that_compiles_cuts_no_run_short(samples, tmp_path, monkeypatch):
+def test_a_first_validation_that_compiles_cuts_no_run_short(samples, tmp_path, monkeypatch, interrupt):
     waits, kept, predict, run = iter([1.0]), [], callbacks.predict, tmp_path / "run"
 
     def slow_at_first(*given):
@@ -120,7 +118,7 @@ def test_a_first_validation_that_compiles_cuts_no_run_short(samples, tmp_path, m
     monkeypatch.setattr(callbacks, "predict", slow_at_first)
     monkeypatch.setattr(callbacks, "FIRST", 0.001)
     plan, budget = planned(samples, run, budget=3000.0, epochs=0), Budget(seconds=3000.0)
-    watcher = Watch(at=LEAST_STEPS + 1, act=lambda: os.kill(os.getpid(), signal.SIGINT))
+    watcher = Watch(at=LEAST_STEPS + 1, act=interrupt)
     with pytest.raises(KeyboardInterrupt):
         fit.train(plan, run, budget, report=watcher)
     # Only JAX takes so long to compile.
@@ -129,14 +127,14 @@ def test_a_first_validation_that_compiles_cuts_no_run_short(samples, tmp_path, m
 
 
 @pytest.mark.parametrize("end", ["budget", "signal"])
-def test_what_comes_to_its_end_in_a_validation_ends_after_it(end, samples, tmp_path, monkeypatch):
+def test_what_comes_to_its_end_in_a_validation_ends_after_it(end, samples, tmp_path, monkeypatch, interrupt):
     begun, predict, validated = Budget(seconds=400.0), callbacks.predict, []
 
     def late(*given):
         if not validated and end == "budget":
             begun.spent += 400
         elif not validated:
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt()
         validated.append(begun.taken)
         return predict(*given)
 
@@ -155,10 +153,10 @@ def test_what_comes_to_its_end_in_a_validation_ends_after_it(end, samples, tmp_p
     assert (progress.steps, progress.finished is None) == (LEAST_STEPS, end == "signal")
 
 
-def test_a_run_by_budget_goes_on_with_what_it_has_left(samples, tmp_path):
+def test_a_run_by_budget_goes_on_with_what_it_has_left(samples, tmp_path, interrupt):
     run = tmp_path / "run"
     plan = planned(samples, run, epochs=0, budget=400.0)
-    stop = Watcher(at=3, act=lambda: os.kill(os.getpid(), signal.SIGINT))
+    stop = Watcher(at=3, act=interrupt)
     with pytest.raises(KeyboardInterrupt):
         # After the warm-up, and far from the end however slow the machine is.
         fit.train(plan, run, Budget(seconds=400.0, started=time.monotonic() - 15), report=stop)
