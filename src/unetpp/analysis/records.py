@@ -75,14 +75,7 @@ def examine(
     lines = class_boundaries(truth, prediction, range(classes))
     rules: dict[str, Any] = {"split": split, "thin": thin, "smallest": smallest}
     found, of = separate(prediction, probabilities=probabilities, **rules)
-    if instances is None:
-        true, of_true = separate(truth, **rules)
-    else:
-        # A hand that numbers may slip by some pixels.
-        numbered = [k for k in np.unique(truth) if k and np.mean(instances[truth == k] > 0) > 0.5]
-        rest, of_rest = separate(np.where(np.isin(truth, numbered), 0, truth), **rules)
-        true, of_true = with_classes(instances, truth, smallest)
-        true, of_true = np.where(rest > 0, rest + len(of_true) - 1, true), np.append(of_true, of_rest[1:])
+    true, of_true = separate(truth, **rules) if instances is None else as_numbered(instances, truth, rules)
     # Where neither has an object there is nothing to count.
     somewhere = (true > 0) | (found > 0)
     true, found = true[somewhere], found[somewhere]
@@ -97,6 +90,17 @@ def examine(
         reliability(truth, probabilities, prediction),
         float(entropy(probabilities).mean()),
     )
+
+
+def as_numbered(
+    instances: np.ndarray, truth: np.ndarray, rules: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `separate`: numbered objects, and those by the rules of classes of which less than half is numbered."""
+    # A hand that numbers may slip by some pixels.
+    numbered = [k for k in np.unique(truth) if k and np.mean(instances[truth == k] > 0) > 0.5]
+    rest, of_rest = separate(np.where(np.isin(truth, numbered), 0, truth), **rules)
+    true, of_true = with_classes(instances, truth, rules["smallest"])
+    return np.where(rest > 0, rest + len(of_true) - 1, true), np.append(of_true, of_rest[1:])
 
 
 def with_classes(instances: np.ndarray, truth: np.ndarray, smallest: int) -> tuple[np.ndarray, np.ndarray]:

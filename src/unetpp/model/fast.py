@@ -8,6 +8,11 @@ import keras
 from keras import layers
 
 
+def own_way(layer):
+    """A layer's own function for the backend, such as `by_torch`; None where it has none."""
+    return getattr(layer, f"by_{keras.backend.backend()}", None)
+
+
 @keras.saving.register_keras_serializable(package="unetpp")
 class Conv2D(layers.Conv2D):
     """`keras.layers.Conv2D` of stride 1, without activation.
@@ -18,7 +23,7 @@ class Conv2D(layers.Conv2D):
 
     def call(self, x, training=None):
         """The convolution and its bias."""
-        own = {"tensorflow": self.by_tensorflow, "torch": self.by_torch}.get(keras.backend.backend())
+        own = own_way(self)
         return own(x) if own and training else super().call(x)
 
     def by_torch(self, x):
@@ -66,7 +71,7 @@ class Conv2DTranspose(layers.Conv2DTranspose):
 
     def call(self, x, training=None):
         """Twice the height and width: (B, h, w, any) -> (B, 2h, 2w, filters)."""
-        own = {"tensorflow": self.by_tensorflow, "torch": self.by_torch}.get(keras.backend.backend())
+        own = own_way(self)
         return own(x) if own and training else super().call(x)
 
     def by_torch(self, x):
@@ -97,7 +102,7 @@ class BatchNormalization(layers.BatchNormalization):
 
     def call(self, x, training=None, mask=None):
         """Normalise by the batch, and follow its statistics; by the moving ones outside training."""
-        fused = {"tensorflow": self.by_tensorflow, "torch": self.by_torch}.get(keras.backend.backend())
+        fused = own_way(self)
         double = keras.backend.standardize_dtype(x.dtype) == "float64"
         if not fused or not training or not self.trainable or double:
             return super().call(x, training=training, mask=mask)
