@@ -24,7 +24,7 @@ def demo(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         with pytest.raises(SystemExit) as stop:
-            main(["demo", "--budget", "15s"])
+            main(["demo", "--budget", "5s"])
     assert not stop.value.code
     return folder
 

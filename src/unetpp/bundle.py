@@ -45,6 +45,7 @@ class Bundle:
         seams: whether the network has one output more than classes: where objects touch.
         level: at which the network was cut off, as `UNetPP.pruned` counts; None for the whole network.
         graph: the graph that prediction takes by default.
+        objects: what counts as one, unless a command says otherwise: "split", "thin" and "smallest" of `Rules`.
         sha256: of each file beside the description, by its name.
         origin: how the model came to be: data, options, versions, scores.
     """
@@ -57,6 +58,7 @@ class Bundle:
     seams: bool = False
     level: int | None = None
     graph: str = GRAPH
+    objects: dict[str, Any] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
 
@@ -276,27 +278,28 @@ def verified(folder: Path, bundle: Bundle, name: str) -> Path:
 
 
 def _scaling(long_side=0, largest=0, scale=0, **others) -> bool:
-    return (
-        all(value is None or (isinstance(value, int) and value > 0) for value in (long_side, largest))
-        and _numbers([scale], positive=True)
-        and not others
-    )
+    sides = all(value is None or (isinstance(value, int) and value > 0) for value in (long_side, largest))
+    return sides and _numbers([scale], positive=True) and not others
+
+
+def _names(value) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _objects(split=None, thin=None, smallest=0, **others) -> bool:
+    named = all(names is None or _names(names) for names in (split, thin))
+    return named and type(smallest) is int and smallest >= 0 and not others
 
 
 def _numbers(value, *, positive=False) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(v, (int, float)) and math.isfinite(v) and (v > 0 or not positive) for v in value)
-    )
+    finite = isinstance(value, list) and all(isinstance(v, (int, float)) and math.isfinite(v) for v in value)
+    return finite and bool(value) and (not positive or min(value) > 0)
 
 
 CHECKS = {
     "network": lambda value: value in NETWORKS,
     "settings": lambda value: isinstance(value, dict),
-    "classes": lambda value: (
-        isinstance(value, list) and len(value) > 1 and all(isinstance(v, str) for v in value)
-    ),
+    "classes": lambda value: _names(value) and len(value) > 1,
     "normalization": lambda value: (
         isinstance(value, dict)
         and {"mean", "std", "per_image"} <= set(value) <= {"mean", "std", "per_image", "bits"}
@@ -309,6 +312,7 @@ CHECKS = {
     "seams": lambda value: value in (None, True, False),
     "level": lambda value: value is None or (isinstance(value, int) and value > 0),
     "graph": lambda value: value in (None, GRAPH, INT8),
+    "objects": lambda value: value is None or (isinstance(value, dict) and _objects(**value)),
     "sha256": lambda value: (
         isinstance(value, dict)
         and all(isinstance(text, str) and Path(name).name == name for name, text in value.items())

@@ -1,6 +1,7 @@
 """unetpp predict --objects: what it measures is what unetpp measure does, or it says so before any work."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import tifffile
 from commands import first, pixels, refuses, run
 from drawn import rows, write_zarr
+
+from unetpp.bundle import find_bundle, read_bundle
 
 
 @pytest.mark.parametrize("command", ["measure", "predict"])
@@ -47,6 +50,55 @@ def test_objects_are_the_same_however_they_are_asked_for(trained, data, tmp_path
     assert run(*command, "--out", tmp_path / "without") == 0
     assert "probability" in found[0]
     assert "probability" not in rows(tmp_path / "without" / "objects.csv")[0]
+
+
+@pytest.fixture
+def own(trained, tmp_path, capsys):
+    """A model that says what its objects are."""
+    model = shutil.copytree(find_bundle(trained), tmp_path / "own")
+    assert run("objects", model) == 0
+    assert capsys.readouterr().out == "connected pixels of a class\n"
+    assert run("objects", model, "--split", "blood_cell", "--smallest", 40) == 0
+    assert capsys.readouterr().out == "--split blood_cell --smallest 40\n"
+    return model
+
+
+def test_a_model_that_says_what_its_objects_are_needs_not_be_told(own, trained, data, tmp_path, capsys):
+    rules = ["--split", "blood_cell", "--smallest", 40]
+    images = data / "images"
+    assert run("predict", own, images, "--out", tmp_path / "a", "--objects") == 0
+    assert "as this model has them: --split blood_cell --smallest 40" in capsys.readouterr().err
+    assert run("predict", trained, images, "--out", tmp_path / "b", "--objects", *rules) == 0
+    assert run("measure", tmp_path / "a/labels", "--model", own, "--out", tmp_path / "c") == 0
+    assert run("measure", tmp_path / "a/labels", "--model", trained, "--out", tmp_path / "d", *rules) == 0
+    for first_, second in ("ab", "cd"):
+        for name in ("objects.csv", "counts.csv"):
+            assert (tmp_path / first_ / name).read_bytes() == (tmp_path / second / name).read_bytes()
+    for model, options in ((own, []), (trained, rules)):
+        file = tmp_path / f"{model.name}.json"
+        assert run("evaluate", model, data, *options, "--json", file) == 0
+    assert json.loads((tmp_path / "own.json").read_text()) == json.loads(
+        (tmp_path / f"{trained.name}.json").read_text()
+    )
+
+
+def test_what_is_asked_for_takes_the_place_of_what_a_model_says(own, trained, data, tmp_path, capsys):
+    for asked in (["--smallest", 0], ["--smallest", 7], ["--thin", "bacteria"]):
+        for model, out in ((own, "a"), (trained, "b")):
+            options = ["--objects", *asked, "--overwrite"]
+            assert run("predict", model, data / "images", "--out", tmp_path / out, *options) == 0
+        assert "as this model has them" not in capsys.readouterr().err
+        found = [(tmp_path / out / "objects.csv").read_bytes() for out in "ab"]
+        assert found[0] == found[1]
+        assert not (tmp_path / "a" / "probabilities").exists()
+
+
+def test_objects_of_a_model_are_of_its_classes_and_may_be_taken_back(own, capsys):
+    refuses(capsys, "objects", own, "--split", "platelet", saying=["no class platelet", "blood_cell"])
+    refuses(capsys, "objects", own, "--smallest", -1, saying="--smallest cannot be -1")
+    assert read_bundle(own).objects == {"split": ["blood_cell"], "smallest": 40}
+    assert run("objects", own, "--smallest", 0) == 0
+    assert read_bundle(own).objects == {}
 
 
 def test_nothing_but_labels_is_written_where_nothing_is_split(trained, data, tmp_path):

@@ -111,11 +111,12 @@ def test_folds_do_not_mix_with_a_run(trained, data, tmp_path, capsys):
     refuses(
         capsys, "train", data, "--out", copy, *FAST, "--folds", 2, "--resume", saying="a run without folds"
     )
+    for fold in ("fold_1", "fold_3"):
+        (copy / fold / "events").mkdir(parents=True)
+        (copy / fold / "plan.json").write_text("{}")
     assert run("train", data, "--out", copy, *FAST, "--folds", 2, "--overwrite") == 0
-    assert {path.name for path in copy.iterdir()} == {"fold_1", "fold_2"}
-    (copy / "fold_3").mkdir()
-    (copy / "fold_3" / "plan.json").write_text("{}")
-    assert run("train", data, "--out", copy, *FAST, "--folds", 2, "--overwrite") == 0
+    assert {path.name for path in copy.iterdir()} == {"fold_1", "fold_2", "fold_3"}
+    assert load_plan(copy / "fold_1").options.fold == 1
     assert not list((copy / "fold_3").iterdir())
 
 

@@ -67,6 +67,15 @@ def quantized(trained, data, tmp_path_factory):
         return copy, quantize(copy, data, say=said.append), said
 
 
+@pytest.fixture(scope="module")
+def pruned(trained, tmp_path_factory):
+    """The bundle of each level that is cut off at it."""
+    folder = tmp_path_factory.mktemp("pruned")
+    for level in (1, 2, 3):
+        save_pruned(trained, level, folder / str(level))
+    return {level: folder / str(level) for level in (1, 2, 3)}
+
+
 @pytest.fixture
 def bundle(trained, tmp_path):
     """A copy to work on."""
@@ -86,36 +95,33 @@ def test_levels_are_scored_each_in_its_own_process(trained, data):
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
-def test_a_pruned_model_predicts_as_the_level_it_was_cut_off_at(trained, data, tmp_path, level):
+def test_a_pruned_model_predicts_as_the_level_it_was_cut_off_at(trained, pruned, data, level):
     image = read_image(data[0].image)
-    save_pruned(trained, level, tmp_path / "pruned")
-    cut = read_bundle(tmp_path / "pruned")
+    cut = read_bundle(pruned[level])
     assert (cut.level, cut.levels) == (level, [level])
     for engine in ("keras", "openvino"):
-        found = open_predictor(tmp_path / "pruned", engine=engine, precision="float32")[1](image)
+        found = open_predictor(pruned[level], engine=engine, precision="float32")[1](image)
         whole = open_predictor(trained, level=level, engine="keras")[1](image)
         np.testing.assert_allclose(found, whole, atol=5e-3)
     with pytest.raises(SettingError, match="no level"):
-        open_predictor(tmp_path / "pruned", level=4)
+        open_predictor(pruned[level], level=4)
 
 
-def test_a_shallower_model_is_smaller_and_may_be_cut_again(trained, tmp_path):
-    sizes = []
-    for source, level in ((trained, 3), (tmp_path / "3", 3), (trained, 2), (trained, 1)):
-        out = tmp_path / str(len(sizes))
-        save_pruned(trained if source == trained else tmp_path / "0", level, out)
-        sizes.append(sum(path.stat().st_size for path in out.iterdir()))
-    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
-    assert sizes[0] > sizes[2] > sizes[3]
+def test_a_shallower_model_is_smaller_and_may_be_cut_again(pruned, tmp_path):
+    save_pruned(pruned[1], 1, tmp_path / "again")
+    cut = [pruned[3], pruned[2], pruned[1], tmp_path / "again"]
+    three, two, one, again = (sum(path.stat().st_size for path in folder.iterdir()) for folder in cut)
+    assert three > two > one
+    assert again == pytest.approx(one, rel=0.01)
 
 
-def test_pruning_replaces_models_only_and_only_if_told(trained, tmp_path):
+def test_pruning_replaces_models_only_and_only_if_told(trained, pruned, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(OutputError, match="exists"):
             save_pruned(trained, 1, tmp_path / "mine", overwrite=overwrite)
-    save_pruned(trained, 2, tmp_path / "cut")
+    shutil.copytree(pruned[2], tmp_path / "cut")
     with pytest.raises(OutputError, match="exists"):
         save_pruned(trained, 1, tmp_path / "cut")
     save_pruned(trained, 1, tmp_path / "cut", overwrite=True)

@@ -163,18 +163,7 @@ def report(run, data, **options):
 @object_options
 @engine_options
 def predict(
-    model,
-    inputs,
-    out,
-    probabilities,
-    uncertainty,
-    overwrite,
-    resume,
-    ensemble,
-    measured,
-    rules,
-    objects,
-    **options,
+    model, inputs, out, probabilities, uncertainty, overwrite, resume, measured, rules, objects, **options
 ):
     """Find MODEL's classes in images: files, folders or globs. Stacks and slides of any size are read by region."""
     from unetpp.app import run as running
@@ -188,7 +177,7 @@ def predict(
     existing = "overwrite" if overwrite else "skip" if resume else "refuse"
     options |= {"extras": extras, "existing": existing, "pixel_size": objects["pixel_size"]}
     options["objects"] = {**rules, **objects} if measured else None
-    if running.run_prediction([model, *ensemble], inputs, out, **options):
+    if running.run_prediction([model, *options.pop("ensemble")], inputs, out, **options):
         sys.exit(1)
 
 
@@ -257,6 +246,16 @@ def prune(model, level, out, overwrite):
     from unetpp.app import run as running
 
     running.prune_model(model, level, out, overwrite=overwrite)
+
+
+@cli.command()
+@click.argument("model", type=PATH)
+@rule_options
+def objects(model, rules):
+    """Say what counts as an object of MODEL, for other commands to take unless told otherwise; or show it."""
+    from unetpp.app import objects as own
+
+    own.keep(model, rules)
 
 
 @cli.command()

@@ -14,6 +14,7 @@ from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.figures import duration
 from unetpp.analysis.rules import Rules
 from unetpp.app.backends import open_models
+from unetpp.app.objects import settle, words
 from unetpp.app.progress import counting
 from unetpp.app.terminal import console, errors, print_table
 from unetpp.errors import OutputError, SettingError
@@ -50,7 +51,7 @@ def run_evaluation(
     groups = groups_of(samples, truth.pop("group_by", ""))
     # Both, before one works for hours.
     models = [open_models([path], streams=2, **engine or {}) for path in (model, against) if path]
-    options = {"rules": Rules(**rules or {}), **truth}
+    options = {"rules": Rules(**settle(rules or {}, models[0][0])), **truth}
     found, *others = (
         [record for _, record in look_at(bundle, predictor, samples, **options)]
         for bundle, predictor in models
@@ -118,10 +119,11 @@ def run_report(
         return draw_pictures(found.sample.stem, found.image, found.truth, found.labels)
 
     bundle, predictor = open_models([run], streams=2, **engine)
+    rules = settle(rules, bundle)
     found = look_at(bundle, predictor, samples, draw, rules=Rules(**rules), **truth)
     pictures, records = zip(*found, strict=True)
     title = f"{run.resolve().name} on {data or 'its validation images'}"
-    facts = [*facts_of(bundle), *facts_of_this(samples)]
+    facts = [*facts_of(bundle), ("objects", words(rules)), *facts_of_this(samples)]
     with errors.status("writing the report ..."):
         page = Report(
             title, bundle.classes, records, pictures, read_history(run), facts, note, groups, group_by

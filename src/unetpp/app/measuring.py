@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
+from unetpp.app.objects import settle
 from unetpp.app.progress import counting
 from unetpp.app.terminal import console, errors, show_failures
 from unetpp.errors import DatasetError, ImageError, InstallError, MaskError, OutputError, SettingError
@@ -22,6 +23,7 @@ def measure_labels(
 ) -> bool:
     """Measure the objects of label images, and say what failed; True if anything did."""
     from unetpp.analysis.subjects import find_subjects
+    from unetpp.bundle import read_bundle
     from unetpp.data.dataset import check_classes
     from unetpp.inference.jobs import MEASURED, find_jobs
 
@@ -37,8 +39,9 @@ def measure_labels(
     subjects = find_subjects([(job.image, job.name) for job in jobs], images, probabilities, folders=folders)
     beside = [path for subject in subjects for path in (subject.image, subject.probabilities) if path]
     check_outputs(jobs, out, overwrite=overwrite, beside=beside, **objects)
-    names = classes or class_names_of(model) or numbered_classes([job.image for job in jobs])
-    return prepare_survey(names, out, **objects)(subjects)
+    bundle = read_bundle(model) if model else None
+    names = classes or (bundle.classes if bundle else numbered_classes([job.image for job in jobs]))
+    return prepare_survey(names, out, **{**objects, **settle(objects, bundle)})(subjects)
 
 
 def check_jobs(jobs, out: Path) -> None:
@@ -119,13 +122,6 @@ def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, besid
             raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")
     for job in jobs if "numbered" in extras else ():
         check_drawable(job.image)
-
-
-def class_names_of(model: Path | None) -> tuple[str, ...] | None:
-    """The classes of a model."""
-    from unetpp.bundle import read_bundle
-
-    return read_bundle(model).classes if model else None
 
 
 def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:

@@ -147,7 +147,7 @@ def rule_options(command):
         click.option(
             "--thin", multiple=True, metavar="CLASS", help="Filaments: follow over crossings and gaps."
         ),
-        click.option("--smallest", type=int, default=0, help="Leave out objects of fewer pixels."),
+        click.option("--smallest", type=int, help="Leave out objects of fewer pixels."),
     ]
     return gather(command, "rules", ("split", "thin", "smallest"), options)
 

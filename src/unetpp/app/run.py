@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unetpp.app.backends import choose_backend, import_training, open_models, prepare_engine
 from unetpp.app.evaluating import samples_for
+from unetpp.app.objects import settle, words
 from unetpp.app.progress import counting, settings_table
 from unetpp.app.terminal import console, errors, print_table, show_failures
 from unetpp.errors import SettingError
@@ -46,6 +47,7 @@ def run_prediction(
     bundle, predictor = open_models(models, streams=streams, **(engine or {}))
     measure = None
     if objects:
+        objects = {**objects, **settle(objects, bundle)}
         from unetpp.app.measuring import check_jobs, check_outputs, measure_prediction, prepare_survey
 
         check_jobs(jobs, out)
@@ -183,6 +185,7 @@ def show_summary(model: Path | None) -> None:
     network.summary()
     rows = [
         ("classes", ", ".join(bundle.classes) + (", and where objects touch" if bundle.seams else "")),
+        ("objects", words(bundle.objects)),
         ("long side", str(bundle.scaling.long_side or "as it is")),
     ]
     rows += [(name, str(value)) for name, value in asdict(bundle.normalization).items()]

@@ -1,0 +1,51 @@
+"""What the objects of a model are, unless a command says otherwise."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unetpp.analysis.rules import Rules
+from unetpp.app.terminal import console, errors
+from unetpp.bundle import Bundle, find_bundle, read_bundle, write_description
+
+# Connected pixels of a class.
+NONE: dict[str, Any] = {"split": (), "thin": (), "smallest": 0}
+
+
+def settle(asked: dict[str, Any], bundle: Bundle | None) -> dict[str, Any]:
+    """The rules that are asked for; if none is, those of a model, which is said.
+
+    Args:
+        asked: values of `rule_options`; others are left out.
+        bundle: of the model, if there is one.
+    """
+    if rules := told(asked):
+        return NONE | rules
+    if not bundle or not bundle.objects:
+        return NONE
+    errors.print(f"objects, as this model has them: {words(bundle.objects)}", highlight=False, soft_wrap=True)
+    own = {name: tuple(value) if isinstance(value, list) else value for name, value in bundle.objects.items()}
+    return NONE | own
+
+
+def told(asked: dict[str, Any]) -> dict[str, Any]:
+    """The rules among some values that were given; `--smallest 0` is one, too."""
+    return {name: asked[name] for name in NONE if asked.get(name) not in ((), None)}
+
+
+def words(rules: dict[str, Any]) -> str:
+    """Rules as options of a command."""
+    options = [f"--{name} {one}" for name in ("split", "thin") for one in rules.get(name, ())]
+    if smallest := rules.get("smallest"):
+        options.append(f"--smallest {smallest}")
+    return " ".join(options) or "connected pixels of a class"
+
+
+def keep(model: Path, asked: dict[str, Any]) -> None:
+    """Say in a model what its objects are, if anything is asked for, and show it."""
+    bundle = read_bundle(model)
+    if rules := told(asked):
+        Rules(**rules).indices(bundle.classes)
+        bundle = replace(bundle, objects={name: value for name, value in rules.items() if value})
+        write_description(find_bundle(model), bundle)
+    console.print(words(bundle.objects), highlight=False, soft_wrap=True)
