@@ -27,13 +27,18 @@ from unetpp.training.table import rows
 pytestmark = pytest.mark.usefixtures("no_graph")
 
 
+OBJECTS = {"split": ["blood_cell"], "smallest": 9}
+
+
 def model_of(folder, *, channels=3, classes=CLASSES, level=None, bits=None, **settings):
     """A bundle of a network that learnt nothing."""
     model = UNetPP((None, None, channels), len(classes), **{"filters": (4, 8), **settings})
     settings = {name: value for name, value in model.get_config().items() if name != "name"}
     scale = Normalization((0.3,) * channels, (0.2,) * channels, bits=bits)
     model = model.pruned(level) if level else model
-    save_bundle(folder, Bundle("UNetPP", settings, tuple(classes), scale, level=level), model)
+    save_bundle(
+        folder, Bundle("UNetPP", settings, tuple(classes), scale, level=level, objects=OBJECTS), model
+    )
     return model
 
 
@@ -70,12 +75,15 @@ def test_fine_tuning_starts_where_the_other_model_ended(samples, tmp_path):
     watcher = Watcher()
     fit.train(plan, tmp_path / "second", Budget(), report=watcher, resume=True)
     assert [row["epoch"] for row in watcher.rows] == [4]
+    # What its objects are was said of the other.
+    assert read_bundle(tmp_path / "second").objects == OBJECTS
 
 
 def test_fine_tuning_on_other_classes_makes_the_head_anew(samples, tmp_path):
     former = model_of(tmp_path / "first")
     again = make_plan(samples, Options(start=str(tmp_path / "first")), ("soil", "cells", "rods"))
     assert "made anew" in again.reasons["classes"]
+    assert again.objects == {}
     model = begun(again)
     for layer in model.layers:
         equal = same(layer.get_weights(), former.get_layer(layer.name).get_weights())

@@ -210,6 +210,7 @@ def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
         plan.normalization,
         plan.scaling,
         seams=plan.seams,
+        objects=plan.objects,
         origin=origin,
     )
 

@@ -62,6 +62,7 @@ class Plan:
         train, validation: samples.
         reasons: why each of the plan's rows is as it is.
         settings: of the network, as of the model that it starts from; {} for those that the options give.
+        objects: what counts as one, as in the model that it starts from, if its classes are the same.
     """
 
     options: Options
@@ -73,6 +74,7 @@ class Plan:
     validation: tuple[dataset.Sample, ...]
     reasons: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    objects: dict[str, Any] = field(default_factory=dict)
 
     @property
     def seams(self) -> bool:
@@ -134,7 +136,9 @@ def make_plan(
     normalization = start.normalization if start else decide_normalization(train, channels, options, why)
     sides = {"train": tuple(train), "validation": tuple(validation)}
     settings = network_settings(start) if start else {}
-    return Plan(options, names, weights, normalization, scaling, **sides, reasons=why, settings=settings)
+    objects = start.objects if start and start.classes == tuple(names) else {}
+    kept = {"reasons": why, "settings": settings, "objects": objects}
+    return Plan(options, names, weights, normalization, scaling, **sides, **kept)
 
 
 def check_seams(samples: Sequence[dataset.Sample], names: Sequence[str], options: Options) -> bool:
