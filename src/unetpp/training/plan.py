@@ -137,7 +137,7 @@ def make_plan(
     sides = {"train": tuple(train), "validation": tuple(validation)}
     settings = network_settings(start) if start else {}
     objects = start.objects if start and start.classes == tuple(names) else {}
-    kept = {"reasons": why, "settings": settings, "objects": objects}
+    kept: dict[str, Any] = {"reasons": why, "settings": settings, "objects": objects}
     return Plan(options, names, weights, normalization, scaling, **sides, **kept)
 
 
