@@ -134,11 +134,18 @@ def make_plan(
     train_counts = counts[[sample in chosen for sample in samples]].sum(0)
     weights = resolve_class_weights(options.class_weights, len(names), class_names=names, counts=train_counts)
     normalization = start.normalization if start else decide_normalization(train, channels, options, why)
-    sides = {"train": tuple(train), "validation": tuple(validation)}
-    settings = network_settings(start) if start else {}
-    objects = start.objects if start and start.classes == tuple(names) else {}
-    kept: dict[str, Any] = {"reasons": why, "settings": settings, "objects": objects}
-    return Plan(options, names, weights, normalization, scaling, **sides, **kept)
+    return Plan(
+        options,
+        names,
+        weights,
+        normalization,
+        scaling,
+        tuple(train),
+        tuple(validation),
+        reasons=why,
+        settings=network_settings(start) if start else {},
+        objects=start.objects if start and start.classes == tuple(names) else {},
+    )
 
 
 def check_seams(samples: Sequence[dataset.Sample], names: Sequence[str], options: Options) -> bool:
