@@ -54,6 +54,7 @@ def test_a_model_s_report_is_on_given_data(trained, data, tmp_path, capsys):
     page = (tmp_path / "page.html").read_text()
     assert "Learning curves" not in page
     assert "of 5 images together" in page
+    assert "connected pixels of a class" in page
 
 
 def test_what_cannot_be_reported_leaves_nothing(trained, data, copy, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """What the objects of a model are, unless a command says otherwise."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,9 @@ def told(asked: dict[str, Any]) -> dict[str, Any]:
 
 def words(rules: dict[str, Any]) -> str:
     """Rules as options of a command."""
-    options = [f"--{name} {one}" for name in ("split", "thin") for one in rules.get(name, ())]
-    if smallest := rules.get("smallest"):
-        options.append(f"--smallest {smallest}")
-    return " ".join(options) or "connected pixels of a class"
+    named = [(f"--{name}", one) for name in ("split", "thin") for one in rules.get(name, ())]
+    smallest = [("--smallest", str(rules["smallest"]))] if rules.get("smallest") else []
+    return shlex.join(word for pair in named + smallest for word in pair) or "connected pixels of a class"
 
 
 def keep(model: Path, asked: dict[str, Any]) -> None:
