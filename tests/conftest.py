@@ -16,6 +16,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
+def pytest_collection_modifyitems(items):
+    """What takes longest begins first, so that no process waits for another at the end."""
+    items.sort(key=lambda item: "training" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_networks():
     """What Keras keeps of a module's networks is let go: collecting garbage among millions of objects takes seconds."""
