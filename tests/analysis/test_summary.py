@@ -50,6 +50,7 @@ def test_pooled_figures_are_those_of_a_loop_over_images():
     for index, name in enumerate(CLASSES[1:], 1):
         for threshold in THRESHOLDS:
             tp = fp = fn = overlap = wrong = 0
+            aps = []
             for truth, prediction in labels:
                 matched = match(separate(truth == index)[0], separate(prediction == index)[0], threshold)
                 tp += len(matched.ious)
@@ -57,6 +58,7 @@ def test_pooled_figures_are_those_of_a_loop_over_images():
                 fn += matched.true - len(matched.ious)
                 overlap += matched.ious.sum()
                 wrong += abs(matched.predicted - matched.true)
+                aps.append(len(matched.ious) / (matched.true + matched.predicted - len(matched.ious)))
             at = {key: value[name] for key, value in found["figures"].items() if key.startswith("object")}
             at = {key: value[f"{threshold:.2f}"] for key, value in at.items()}
             expected = {
@@ -64,6 +66,7 @@ def test_pooled_figures_are_those_of_a_loop_over_images():
                 "recall": tp / (tp + fn),
                 "f1": 2 * tp / (2 * tp + fp + fn),
                 "ap": tp / (tp + fp + fn),
+                "image_ap": sum(aps) / 5,
                 "pq": overlap / (tp + fp / 2 + fn / 2),
             }
             assert at == {f"object_{key}": pytest.approx(value) for key, value in expected.items()}
@@ -126,7 +129,14 @@ def test_a_perfect_prediction_has_perfect_figures():
         "calibration_error": 0,
     }.items():
         assert set(found[name].values()) == {perfect}
-    for name in ("object_precision", "object_recall", "object_f1", "object_ap", "object_pq"):
+    for name in (
+        "object_precision",
+        "object_recall",
+        "object_f1",
+        "object_ap",
+        "object_image_ap",
+        "object_pq",
+    ):
         assert {value for row in found[name].values() for value in row.values()} == {1}
 
 
@@ -142,6 +152,22 @@ def test_an_absent_class_is_undefined_and_a_missed_one_scores_nothing():
     assert figures["object_precision"]["cell"]["0.50"] is None
     assert found["intervals"]["object_ap"]["rod"]["0.50"] == [None, None]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_each_image_that_shows_an_object_counts_alike_in_the_mean_of_images():
+    def of(true, found):
+        """An image of so many cells, of which so many are found."""
+        truth = np.zeros((4, 40), int)
+        truth[1:3, 1 : 4 * true : 4] = 1
+        return truth, np.where(np.arange(40) < 4 * found, truth, 0)
+
+    images = [of(8, 2), of(1, 1), of(0, 0)]
+    found = summarize([examine(str(k), t, np.eye(3)[p]) for k, (t, p) in enumerate(images)], CLASSES)[
+        "figures"
+    ]
+    assert found["object_ap"]["cell"]["0.50"] == pytest.approx(3 / 9)
+    assert found["object_image_ap"]["cell"]["0.50"] == pytest.approx((2 / 8 + 1) / 2)
+    assert found["object_image_ap"]["rod"]["0.50"] is None
 
 
 def test_intervals_are_seeded_and_hold_the_figure():

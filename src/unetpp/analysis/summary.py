@@ -30,11 +30,14 @@ def counts(records: Sequence[Record]) -> Counts:
     known = ~np.isnan(distances)
     of_images = np.asarray(totals)
     errors = np.abs(of_images[..., 1] - of_images[..., 0])
+    matches = np.asarray(objects, np.float64)
+    either = of_images.sum(-1)[..., None] - matches[..., 0]
     return {
         "confusion": np.stack([record.confusion for record in records]),
         "boundary": np.stack([record.boundary for record in records]),
         "hausdorff": np.stack([np.where(known, distances, 0), known], -1),
-        "matches": np.asarray(objects, np.float64),
+        "matches": matches,
+        "image_ap": np.stack([np.nan_to_num(ratio(matches[..., 0], either)), either > 0], -1),
         "objects": of_images,
         "count_errors": np.stack([errors, np.ones_like(errors)], -1),
         "reliability": np.stack([record.reliability for record in records]),
@@ -55,7 +58,8 @@ def figures(pooled: Mapping[str, np.ndarray], counted: np.ndarray | None = None)
     - boundary_f1 (C - 1,): of boundary pixels within the tolerance; hausdorff95 (C - 1,): pixels, the mean over the
       images where both sides have the class.
     - objects' precision, recall, F1, average precision TP / (TP + FP + FN), and panoptic quality, each as object_NAME
-      (C - 1, T); their count error (C - 1,): the mean over images of |found - true|.
+      (C - 1, T); object_image_ap (C - 1, T): the mean of each image's average precision, over those where either side
+      has an object; their count error (C - 1,): the mean over images of |found - true|.
     - overall_calibration_error (): of the most probable class; calibration_error (C,): of each.
 
     Source: panoptic quality by Kirillov et al., 2019, equation 1; average precision as in StarDist and the 2018 Data
@@ -74,6 +78,7 @@ def figures(pooled: Mapping[str, np.ndarray], counted: np.ndarray | None = None)
     fp, fn = all_found - tp, all_true - tp
     found["object_precision"], found["object_recall"] = precision(tp, fp), recall(tp, fn)
     found["object_f1"], found["object_ap"] = dice(tp, fp, fn), iou(tp, fp, fn)
+    found["object_image_ap"] = ratio(*np.moveaxis(pooled["image_ap"], -1, 0))
     found["object_pq"] = ratio(overlap, tp + fp / 2 + fn / 2)
     found["count_error"] = ratio(*np.moveaxis(pooled["count_errors"], -1, 0))
     error = expected_calibration_error(pooled["reliability"])

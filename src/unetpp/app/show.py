@@ -10,7 +10,13 @@ from unetpp.analysis.figures import AT, between, figure
 
 FIGURES = {"iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall"}
 # Which figures of objects are shown.
-OBJECTS = {"object_precision": "precision", "object_recall": "recall", "object_f1": "F1", "object_ap": "AP"}
+OBJECTS = {
+    "object_precision": "preci-\nsion",
+    "object_recall": "recall",
+    "object_f1": "F1",
+    "object_ap": "AP",
+    "object_image_ap": "AP of\nimages",
+}
 
 
 def plain_table(caption: str = "", *, footer: bool = False) -> Table:
@@ -57,8 +63,8 @@ def table(scores: dict) -> Table:
 def objects(scores: dict) -> Table:
     """`summarize` as a table of objects: a row a class."""
     result = plain_table(
-        "found at IoU 0.5; AP = TP / (TP + FP + FN), mAP its mean over IoU 0.5 to 0.95, "
-        "PQ: panoptic quality, count error: mean of an image"
+        "found at IoU 0.5; AP = TP / (TP + FP + FN), of all together and the mean of each image's, mAP the "
+        "first's mean over IoU 0.5 to 0.95, PQ: panoptic quality, count error: mean of an image"
     )
     names(result, "objects")
     right(result, "true", "found", *OBJECTS.values(), "mAP", "PQ", "count\nerror")
