@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from runs import OPTIONS, Watcher, planned, same, state
 
-from unetpp.bundle import load_model
+from unetpp.bundle import load_model, write_description
 from unetpp.errors import SettingError
 from unetpp.training import callbacks, fit
 from unetpp.training.options import LEAST_STEPS
@@ -70,6 +70,11 @@ def test_with_nothing_held_out_all_images_are_learnt_and_the_last_weights_kept(s
     # But for how readily each class is found, they are the averaged ones.
     kept, averaged = load_model(tmp_path / "run")[1], state(tmp_path / "run")[0].average
     assert same(arrays(kept.trainable_variables)[:-1], averaged[: len(kept.trainable_variables) - 1])
+    # What was said of its objects meanwhile stays when it goes on.
+    write_description(tmp_path / "run" / "model", replace(found, objects={"split": ["blood_cell"]}))
+    longer = replace(plan, options=replace(plan.options, epochs=4))
+    again = fit.train(longer, tmp_path / "run", Budget(), report=Watcher(), resume=True)
+    assert (again.origin["epoch"], again.objects) == (4, {"split": ["blood_cell"]})
 
 
 def test_gathered_gradients_are_those_of_a_larger_batch(samples, tmp_path):

@@ -5,17 +5,18 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from unetpp import __version__
 from unetpp.analysis.scores import foreground_iou
-from unetpp.bundle import Bundle, save_bundle
+from unetpp.bundle import Bundle, read_bundle, save_bundle
 from unetpp.data.images import atomic_path
+from unetpp.errors import BundleError
 from unetpp.training.average import Average
 from unetpp.training.checkpoints import Progress, is_finite, save_checkpoint
 from unetpp.training.devices import agree, alone, place
@@ -135,7 +136,9 @@ class Validate(keras.callbacks.Callback):
         if value > progress.best or not self.pictures:
             progress.best, progress.best_epoch = value, progress.epoch
             if first:
-                save_bundle(self.run / "model", describe(self.plan, model, progress, result), model)
+                bundle = describe(self.plan, model, progress, result)
+                bundle = replace(bundle, objects=objects_of(self.run, self.plan))
+                save_bundle(self.run / "model", bundle, model)
         row = {
             "epoch": progress.epoch,
             "seconds": round(progress.spent, 1),
@@ -210,9 +213,16 @@ def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
         plan.normalization,
         plan.scaling,
         seams=plan.seams,
-        objects=plan.objects,
         origin=origin,
     )
+
+
+def objects_of(run: Path, plan: Plan) -> dict[str, Any]:
+    """What `unetpp objects` has said of a run's model so far, or else of the one that it starts from."""
+    try:
+        return read_bundle(run / "model").objects
+    except BundleError:
+        return plan.objects
 
 
 def write_history(history: list[dict], path: Path) -> None:
