@@ -15,7 +15,7 @@ OBJECTS = {
     "object_recall": "recall",
     "object_f1": "F1",
     "object_ap": "AP",
-    "object_image_ap": "AP of\nimages",
+    "object_image_ap": "image\nAP",
 }
 
 
@@ -63,8 +63,8 @@ def table(scores: dict) -> Table:
 def objects(scores: dict) -> Table:
     """`summarize` as a table of objects: a row a class."""
     result = plain_table(
-        "found at IoU 0.5; AP = TP / (TP + FP + FN), of all together and the mean of each image's, mAP the "
-        "first's mean over IoU 0.5 to 0.95, PQ: panoptic quality, count error: mean of an image"
+        "found at IoU 0.5; AP = TP / (TP + FP + FN) of all together, image AP: the mean of each image's, mAP: of AP "
+        "over IoU 0.5 to 0.95, PQ: panoptic quality, count error: mean of an image"
     )
     names(result, "objects")
     right(result, "true", "found", *OBJECTS.values(), "mAP", "PQ", "count\nerror")
