@@ -1,5 +1,6 @@
 """What the README says is so."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -79,6 +80,9 @@ def test_the_demo_leaves_what_it_says(demo):
         "scores.json",
     ):
         assert (demo / "demo" / name).exists()
+    scores = json.loads((demo / "demo" / "scores.json").read_text())
+    # Cells that touch and specks of a few pixels: counted as the model says.
+    assert scores["objects"]["blood_cell"]["true"] == 114
 
 
 def test_every_command_and_every_option_named_is_known():

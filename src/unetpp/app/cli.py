@@ -255,7 +255,7 @@ def objects(model, rules):
     """Say what counts as an object of MODEL, for other commands to take unless told otherwise; or show it."""
     from unetpp.app import objects as own
 
-    own.keep(model, rules)
+    own.keep_or_show(model, rules)
 
 
 @cli.command()

@@ -8,6 +8,7 @@ from typing import Any
 
 from unetpp.analysis.figures import duration
 from unetpp.app import evaluating
+from unetpp.app.objects import keep
 from unetpp.app.order import Order
 from unetpp.app.run import run_prediction
 from unetpp.app.terminal import console
@@ -25,6 +26,7 @@ SETTINGS = {
     "learning_rate": 3e-3,
     "augmentation": 0.0,
 }
+OBJECTS = {"split": ("blood_cell",), "thin": ("bacteria",), "smallest": 20}
 # By this a demo is told from other folders, and from the first moment on.
 MARK = "demo.txt"
 PLACES: dict[str, Any] = {"images": None, "masks": None, "mask_suffix": None}
@@ -52,6 +54,7 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
         overwrite=overwrite,
     )
     start_run(order)
+    keep(out / "run", OBJECTS)
     scores = out / "scores.json"
     evaluating.run_evaluation(out / "run", out / "test", output=scores, overwrite=True, **PLACES)
     run_prediction([out / "run"], [str(out / "test" / "images")], out / "prediction", existing="overwrite")

@@ -41,11 +41,16 @@ def words(rules: dict[str, Any]) -> str:
     return shlex.join(word for pair in named + smallest for word in pair) or "connected pixels of a class"
 
 
-def keep(model: Path, asked: dict[str, Any]) -> None:
-    """Say in a model what its objects are, if anything is asked for, and show it."""
+def keep(model: Path, rules: dict[str, Any]) -> None:
+    """Say in a model what its objects are."""
     bundle = read_bundle(model)
+    Rules(**rules).indices(bundle.classes)
+    objects = {name: value for name, value in rules.items() if value}
+    write_description(find_bundle(model), replace(bundle, objects=objects))
+
+
+def keep_or_show(model: Path, asked: dict[str, Any]) -> None:
+    """Say in a model what its objects are, if anything is asked for; then show it."""
     if rules := told(asked):
-        Rules(**rules).indices(bundle.classes)
-        bundle = replace(bundle, objects={name: value for name, value in rules.items() if value})
-        write_description(find_bundle(model), bundle)
-    console.print(words(bundle.objects), highlight=False, soft_wrap=True)
+        keep(model, rules)
+    console.print(words(read_bundle(model).objects), highlight=False, soft_wrap=True)
