@@ -54,6 +54,7 @@ VARIANTS = {
     FIRST: Variant(),
     UNET: Variant(("--network", "UNet")),
     "UNet, equal time": Variant(("--network", "UNet"), longer_as=FIRST),
+    "UNet, twice the epochs": Variant(("--network", "UNet"), epochs=2.0),
     "class weights 1, 50, 70": Variant(("--class-weights", "1,50,70")),
     "class weights 1, 2, 3: the dictionary's keys, a bug": Variant(("--class-weights", "1,2,3")),
     "crossentropy - log IoU - log Dice": Variant(("--loss", "crossentropy + log_iou + log_dice")),
