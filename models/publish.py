@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from score import HELD_OUT
 
-from unetpp.bundle import DESCRIPTION, INT8, WEIGHTS, add_files, find_bundle, read_bundle
+from unetpp.bundle import INT8, WEIGHTS, add_files, find_bundle, read_bundle
 from unetpp.data.files import exchange, former
 from unetpp.export import add_graph
 from unetpp.inference.quantize import quantize
@@ -57,13 +57,10 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     plan = load_plan(chosen.run)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    objects = read_bundle(chosen.out).objects if (chosen.out / DESCRIPTION).exists() else {}
     for path in find_bundle(chosen.run).iterdir():
         shutil.copy(path, chosen.out)
     halve(chosen.out)
     forget_place(chosen.out)
-    # What an object is stays as it was; unetpp objects says it of a new model.
-    add_files(chosen.out, {}, objects=objects)
     add_graph(chosen.out)
     trial = Path(shutil.copytree(chosen.out, chosen.out.with_name(f".{chosen.out.name}")))
     before, after, bundle = quantize(trial, plan.train, say=print)

@@ -25,8 +25,7 @@ def settle(asked: dict[str, Any], bundle: Bundle | None) -> dict[str, Any]:
     if not bundle or not bundle.objects:
         return NONE
     errors.print(f"objects, as this model has them: {words(bundle.objects)}", highlight=False, soft_wrap=True)
-    own = {name: tuple(value) if isinstance(value, list) else value for name, value in bundle.objects.items()}
-    return NONE | own
+    return NONE | bundle.objects
 
 
 def told(asked: dict[str, Any]) -> dict[str, Any]:

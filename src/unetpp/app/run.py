@@ -47,9 +47,9 @@ def run_prediction(
     bundle, predictor = open_models(models, streams=streams, **(engine or {}))
     measure = None
     if objects:
-        objects = {**objects, **settle(objects, bundle)}
         from unetpp.app.measuring import check_jobs, check_outputs, measure_prediction, prepare_survey
 
+        objects = {**objects, **settle(objects, bundle)}
         check_jobs(jobs, out)
         check_outputs(jobs, out, overwrite=existing != "refuse", **objects)
         measure = prepare_survey(bundle.classes, out, **objects)

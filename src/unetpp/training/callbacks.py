@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -136,8 +136,7 @@ class Validate(keras.callbacks.Callback):
         if value > progress.best or not self.pictures:
             progress.best, progress.best_epoch = value, progress.epoch
             if first:
-                bundle = describe(self.plan, model, progress, result)
-                bundle = replace(bundle, objects=objects_of(self.run, self.plan))
+                bundle = describe(self.run, self.plan, model, progress, result)
                 save_bundle(self.run / "model", bundle, model)
         row = {
             "epoch": progress.epoch,
@@ -193,7 +192,7 @@ class Validate(keras.callbacks.Callback):
         return over
 
 
-def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
+def describe(run: Path, plan: Plan, model, progress: Progress, result: dict) -> Bundle:
     """The bundle's description of a model in training."""
     origin = {
         "unetpp": __version__,
@@ -213,6 +212,7 @@ def describe(plan: Plan, model, progress: Progress, result: dict) -> Bundle:
         plan.normalization,
         plan.scaling,
         seams=plan.seams,
+        objects=objects_of(run, plan),
         origin=origin,
     )
 
