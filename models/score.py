@@ -1,10 +1,9 @@
 """The scores of a model that ships, on the images that it was not trained on.
 
-    python models/score.py models/NAME DATA [--split CLASS] [--thin CLASS] [--smallest N] [--instances FOLDER]
-        [--kind NAME=SIDE,SIDE,...]
+    python models/score.py models/NAME DATA [--instances FOLDER] [--kind NAME=SIDE,SIDE,...]
 
 The images are those of DATA that models/NAME/held_out.txt names. They chose the run's best epoch, and what else they
-chose the model's card says. The scores are written to models/NAME/scores.json: float16, bfloat16, int8 if the model has
+chose the model's card says. Objects are what the model says that they are (`unetpp objects`). The scores are written to models/NAME/scores.json: float16, bfloat16, int8 if the model has
 it, and float16 with test-time augmentation; "kinds" has those of kinds of images that their long sides tell apart.
 models/NAME/failures.png shows truth and prediction of the images with the largest share of wrong pixels, without the
 images, which may not be ours.
@@ -40,10 +39,12 @@ VARIANTS = {
 }
 
 
-def scores(folder: Path, samples, rules: Rules, kinds: dict[str, set[int]]) -> dict:
+def scores(folder: Path, samples, kinds: dict[str, set[int]]) -> dict:
     """The figures of every variant."""
     found = {}
-    given = {name: v for name, v in VARIANTS.items() if name != "int8" or INT8 in read_bundle(folder).sha256}
+    model = read_bundle(folder)
+    rules = Rules(**model.objects)
+    given = {name: v for name, v in VARIANTS.items() if name != "int8" or INT8 in model.sha256}
     sides = {sample.stem: max(image_size(sample.image)) for sample in samples}
     for name, options in given.items():
         bundle, predictor = open_predictor(folder, **options)
@@ -97,18 +98,14 @@ if __name__ == "__main__":
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--split", action="append", default=[])
-    parser.add_argument("--thin", action="append", default=[])
-    parser.add_argument("--smallest", type=int, default=0)
     parser.add_argument("--instances", type=Path)
     parser.add_argument("--kind", action="append", default=[])
     chosen = parser.parse_args()
     names = set((chosen.model / HELD_OUT).read_text(encoding="utf-8").splitlines())
     samples = [s for s in find_samples(chosen.data, instances=chosen.instances) if s.stem in names]
-    rules = Rules(tuple(chosen.split), tuple(chosen.thin), chosen.smallest)
     draw_failures(chosen.model, samples)
     kinds = {
         name: set(map(int, sides.split(","))) for name, _, sides in (k.partition("=") for k in chosen.kind)
     }
-    found = scores(chosen.model, samples, rules, kinds)
+    found = scores(chosen.model, samples, kinds)
     (chosen.model / "scores.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -221,6 +221,13 @@ def test_summary_names_the_classes(trained, capsys):
     assert "Total params" in printed
 
 
+def test_a_summary_that_nobody_reads_to_its_end_is_no_error(trained):
+    command = f"'{sys.executable}' -m unetpp summary '{trained}'"
+    script = f"set -o pipefail; {command} | head -n 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'Model: "unetpp"\n', "")
+
+
 def test_help_is_quick_and_loads_no_keras():
     code = "import sys\nfrom unetpp.app.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     code += "print(sorted({'keras', 'tensorflow', 'torch', 'jax', 'skimage'} & set(sys.modules)))"

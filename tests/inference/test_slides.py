@@ -458,7 +458,7 @@ def test_a_stack_is_normalised_by_planes_from_first_to_last(count):
             seen.setdefault(plane[0], set()).add(columns.start)
             return np.zeros((1, 1, 1))
 
-    sampling.sample_pixels(Planes(), [(k,) for k in range(count)])
+    sampling.sample_pixels(Planes(), [(k,) for k in range(count)], few=0)
     assert len(seen) == min(count, sampling.PATCHES)
     assert max(seen) >= count - count / sampling.PATCHES - 1
     # Few planes: each from left to right.

@@ -26,7 +26,7 @@ def prepare_engine(paths: list[Path], engine: str) -> None:
 
     lacking = [path for path in paths if GRAPH not in read_bundle(path).sha256]
     for path in lacking if engine == "auto" else ():
-        errors.print(f"{path} has no graph for OpenVINO: Keras runs it, slower (unetpp export adds one)")
+        errors.say(f"{path} has no graph for OpenVINO: Keras runs it, slower (unetpp export adds one)")
     if engine == "keras" or lacking:
         choose_backend()
 

@@ -59,7 +59,7 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
     evaluating.run_evaluation(out / "run", out / "test", output=scores, overwrite=True, **PLACES)
     run_prediction([out / "run"], [str(out / "test" / "images")], out / "prediction", existing="overwrite")
     mean_iou = json.loads(scores.read_text(encoding="utf-8"))["mean_iou"]
-    say = console.print
+    say = console.say
     say(
         f"\nIn {duration(time.monotonic() - started)}: mean IoU {mean_iou:.3f} on {TEST} images never trained on."
     )
@@ -71,8 +71,8 @@ def run_demo(out: Path, budget: float, *, overwrite: bool) -> None:
         "prediction/overlays": "the same, drawn on the images",
         "scores.json": "the scores",
     }.items():
-        say(f"  {out / folder}: {what}", highlight=False)
-    say("Next, with your own images and masks:\n  unetpp train DATA --out RUN --budget 45m", highlight=False)
+        say(f"  {out / folder}: {what}")
+    say("Next, with your own images and masks:\n  unetpp train DATA --out RUN --budget 45m")
 
 
 def clear(out: Path, *, overwrite: bool) -> None:

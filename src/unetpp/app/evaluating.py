@@ -45,7 +45,7 @@ def run_evaluation(
         check_comparable(model, against)
     samples, _ = samples_for(model, data, places)
     if against and (note := learnt(against, samples)):
-        errors.print(f"{against}: {note}", highlight=False, soft_wrap=True)
+        errors.say(f"{against}: {note}")
     truth = checked(truth or {})
     samples = numbered(samples, truth.pop("instances", None))
     groups = groups_of(samples, truth.pop("group_by", ""))
@@ -66,7 +66,7 @@ def run_evaluation(
             path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for table in (show.table(result), show.objects(result)):
         print_table(table)
-    console.print(show.closing(result), highlight=False, soft_wrap=True)
+    console.say(show.closing(result))
     if against:
         print_table(show.differences(result["against"], model, against))
 
@@ -129,7 +129,7 @@ def run_report(
             title, bundle.classes, records, pictures, read_history(run), facts, note, groups, group_by
         )
         write_report(output, page)
-    console.print(f"written: {output}", highlight=False, soft_wrap=True)
+    console.say(f"written: {output}")
 
 
 def look_at(
@@ -207,7 +207,7 @@ def samples_for(model: Path, data: Path, places: dict):
     check_class_names(data, read_bundle(model).classes)
     samples = find_samples(data, **places)
     if note := learnt(model, samples):
-        errors.print(note, highlight=False, soft_wrap=True)
+        errors.say(note)
     return samples, note
 
 

@@ -88,9 +88,9 @@ def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rul
         found = [f"{int(counts['count'][counts['class'] == name].sum()):,} {name}" for name in names[1:]]
         measured = len(subjects) - len(failures)
         images = f"{measured} image{'' if measured == 1 else 's'}"
-        console.print(f"found {', '.join(found)} in {images}", highlight=False, soft_wrap=True)
+        console.say(f"found {', '.join(found)} in {images}")
         for name, path in common_paths(out, suffix, ()).items():
-            console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
+            console.say(f"{name}: {path}")
         show_failures(failures)
         return bool(failures)
 

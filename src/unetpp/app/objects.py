@@ -24,7 +24,7 @@ def settle(asked: dict[str, Any], bundle: Bundle | None) -> dict[str, Any]:
         return NONE | rules
     if not bundle or not bundle.objects:
         return NONE
-    errors.print(f"objects, as this model has them: {words(bundle.objects)}", highlight=False, soft_wrap=True)
+    errors.say(f"objects, as this model has them: {words(bundle.objects)}")
     return NONE | bundle.objects
 
 
@@ -52,4 +52,4 @@ def keep_or_show(model: Path, asked: dict[str, Any]) -> None:
     """Say in a model what its objects are, if anything is asked for; then show it."""
     if rules := told(asked):
         keep(model, rules)
-    console.print(words(read_bundle(model).objects), highlight=False, soft_wrap=True)
+    console.say(words(read_bundle(model).objects))

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,9 +14,10 @@ from rich.progress import (
 from rich.table import Table
 
 from unetpp.analysis.figures import duration, figure
+from unetpp.app.terminal import Unheard
 
 
-def counting(console: Console) -> Progress:
+def counting(console: Unheard) -> Progress:
     """A bar for work that is counted in images."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     return Progress(TextColumn("{task.description}"), *columns, console=console)
@@ -31,7 +31,7 @@ class TrainingProgress:
         batch: images a step.
     """
 
-    def __init__(self, console: Console, batch: int):
+    def __init__(self, console: Unheard, batch: int):
         self.console, self.batch = console, batch
         columns = (
             TextColumn("training"),
@@ -60,7 +60,7 @@ class TrainingProgress:
 
     def warn(self, line: str) -> None:
         """A line that stands out."""
-        self.console.print(line, style="yellow", highlight=False, soft_wrap=True)
+        self.console.say(line, style="yellow")
 
     def epoch(self, row: dict) -> None:
         """A line for the validation; its time does not count as training."""
@@ -70,7 +70,7 @@ class TrainingProgress:
             ious = {name.removeprefix("iou_"): iou for name, iou in row.items() if name.startswith("iou_")}
             line += "  IoU  " + "  ".join(f"{name} {figure(iou)}" for name, iou in ious.items())
             line += f"  mean {figure(row['mean_iou'])}"
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self.console.say(line)
 
 
 def settings_table(rows: Sequence[tuple[str, ...]]) -> Table:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from unetpp.app.backends import choose_backend, import_training, open_models, prepare_engine
-from unetpp.app.evaluating import samples_for
+from unetpp.app.evaluating import facts_of, samples_for
 from unetpp.app.objects import settle, words
 from unetpp.app.progress import counting, settings_table
 from unetpp.app.terminal import console, errors, print_table, show_failures
@@ -73,7 +73,7 @@ def run_prediction(
     wanted = len(folder.outputs)
     line = f"{wanted - len(failures)} of {wanted} images written to {out}"
     line = line if wanted else f"nothing is left to do: all {len(jobs)} images are in {out} already"
-    console.print(line, highlight=False, soft_wrap=True)
+    console.say(line)
     show_failures(failures)
     if measure:
         # An image that could not be read again has its former labels still.
@@ -98,7 +98,7 @@ def spread_over(address: str | None, workers: int | None, models: list[Path], en
 
     options = {**engine, "threads": threads_each(workers)} if workers and not address else engine
     with connect(address, workers or 1) as client:
-        errors.print(f"{len(client.scheduler_info()['workers'])} workers", highlight=False)
+        errors.say(f"{len(client.scheduler_info()['workers'])} workers")
         paths = tuple(str(find_bundle(path).resolve()) for path in models)
         yield spread(client, Model(paths, tuple(sorted(options.items())), identity_of(models, engine)))
 
@@ -111,9 +111,8 @@ def show_slide(slide, predictor, bundle) -> None:
     what = f"{slide.image.name}: {planes + ' planes of ' if planes else ''}{slide.size[1]:,} x {slide.size[0]:,} pixels"
     left, total = len(slide.work()), slide.count
     resumed = f"{total - left:,} of {total:,} blocks are done, " if left < total else f"{total:,} blocks, "
-    errors.print(
+    errors.say(
         f"{what}, {resumed}about {memory(slide, predictor, bundle.settings['filters']) / 1e9:.1f} GB of memory",
-        highlight=False,
     )
 
 
@@ -128,9 +127,9 @@ def run_quantization(model: Path, data: Path, *, places) -> None:
         before, after, bundle = quantize(model, samples, say=status.update)
     print_table(comparison({"before": before, "int8": after}))
     if bundle.graph == INT8:
-        console.print("int8 is what this model predicts with from now on; --precision chooses another")
+        console.say("int8 is what this model predicts with from now on; --precision chooses another")
     else:
-        console.print(
+        console.say(
             f"a class loses more than {MOST_LOST} IoU: int8 is used only where --precision int8 is given"
         )
 
@@ -146,7 +145,7 @@ def run_levels(model: Path, data: Path, *, places, engine) -> None:
         found = {f"level {level}": result for level, result in measure_levels(model, samples, **engine)}
     print_table(comparison(found))
     words = ["unetpp", "prune", str(model), "--level", "LEVEL", "--out", "FOLDER"]
-    console.print(f"keep one: {shlex.join(words)}", highlight=False, soft_wrap=True)
+    console.say(f"keep one: {shlex.join(words)}")
 
 
 def prune_model(model: Path, level: int, out: Path, *, overwrite: bool) -> None:
@@ -155,7 +154,7 @@ def prune_model(model: Path, level: int, out: Path, *, overwrite: bool) -> None:
     from unetpp.export import save_pruned
 
     save_pruned(model, level, out, overwrite=overwrite)
-    console.print(f"written: {out}", highlight=False, soft_wrap=True)
+    console.say(f"written: {out}")
 
 
 def export_model(model: Path) -> None:
@@ -167,7 +166,7 @@ def export_model(model: Path) -> None:
     from unetpp.export import add_graph
 
     add_graph(folder)
-    console.print(f"written: {folder / GRAPH}", highlight=False, soft_wrap=True)
+    console.say(f"written: {folder / GRAPH}")
 
 
 def show_summary(model: Path | None) -> None:
@@ -176,18 +175,25 @@ def show_summary(model: Path | None) -> None:
         import_training()
         from unetpp.model.unetpp import UNetPP
 
-        UNetPP().summary()
+        UNetPP().summary(print_fn=console.say)
         return
     from unetpp.bundle import load_model
 
     choose_backend()
     bundle, network = load_model(model)
-    network.summary()
+    network.summary(print_fn=console.say)
     rows = [
         ("classes", ", ".join(bundle.classes) + (", and where objects touch" if bundle.seams else "")),
         ("objects", words(bundle.objects)),
         ("long side", str(bundle.scaling.long_side or "as it is")),
     ]
-    rows += [(name, str(value)) for name, value in asdict(bundle.normalization).items()]
-    rows += [(name, str(value)) for name, value in bundle.origin.items() if not isinstance(value, dict)]
+    if bundle.normalization.per_image:
+        rows.append(("normalisation", "each image by itself"))
+    else:
+        of = asdict(bundle.normalization)
+        named = (f"{name} {' '.join(f'{value:.3f}' for value in of[name])}" for name in ("mean", "std"))
+        rows.append(("normalisation", ", ".join(named)))
+    if bundle.normalization.bits:
+        rows.append(("bits", str(bundle.normalization.bits)))
+    rows += [(name, what) for name, what in facts_of(bundle) if name.startswith("trained")]
     print_table(settings_table(rows))

@@ -18,20 +18,24 @@ class Unheard(Console):
         os.dup2(nowhere, self.file.fileno())
         os.close(nowhere)
 
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print lines as they are, however wide the terminal is."""
+        self.print(text, style=style, soft_wrap=True)
+
 
 # Names of files and classes are shown as they are.
-console = Unheard(markup=False, emoji=False)
-errors = Unheard(stderr=True, markup=False, emoji=False)
+console = Unheard(markup=False, emoji=False, highlight=False)
+errors = Unheard(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def print_table(table: Table) -> None:
     """Print a table; into a file or another program as wide as it is, for nothing there is 80 columns wide."""
     if not console.is_terminal:
         table.width = console.measure(table, options=console.options.update(width=10_000)).maximum
-    console.print(table, crop=False, highlight=False)
+    console.print(table, crop=False)
 
 
 def show_failures(failures: Sequence[UnetppError]) -> None:
     """Name what could not be used, a line each."""
     for failure in failures:
-        errors.print(f"unetpp: {failure}", style="red", highlight=False, soft_wrap=True, markup=False)
+        errors.say(f"unetpp: {failure}", style="red")

@@ -43,22 +43,20 @@ def start_run(order: Order) -> None:
         again = order.again or command(order.data, run)
         again += "".join(f" --tracker {name}" for name in order.trackers)
         again += f" --job {order.job}" if order.job else ""
-        console.print(f"go on with: {again}", highlight=False, markup=False, soft_wrap=True)
+        console.say(f"go on with: {again}")
         raise
     best, epoch = bundle.origin["validation_at_working_size"]["mean_iou"], bundle.origin["epoch"]
     if plan.validation:
-        console.print(f"best mean IoU {figure(best)}, at epoch {epoch}, on the held-out images")
+        console.say(f"best mean IoU {figure(best)}, at epoch {epoch}, on the held-out images")
     else:
-        console.print(f"the last weights, of epoch {epoch}: no image was held out to tell how good they are")
+        console.say(f"the last weights, of epoch {epoch}: no image was held out to tell how good they are")
     factors = [f"{name} x {factor:g}" for name, factor in bundle.origin["factors"].items() if factor != 1]
     if factors:
-        console.print(f"chosen on training images, how readily each is found: {', '.join(factors)}")
+        console.say(f"chosen on training images, how readily each is found: {', '.join(factors)}")
     pictures = f"   pictures: {run / 'validation'}" if plan.validation else ""
-    console.print(
-        f"model: {run / 'model'}{pictures}   {duration(time.monotonic() - order.started)}", soft_wrap=True
-    )
+    console.say(f"model: {run / 'model'}{pictures}   {duration(time.monotonic() - order.started)}")
     words = ["unetpp", "predict", str(run), "IMAGES", "--out", "OUT"]
-    console.print(f"next: {shlex.join(words)}", highlight=False, soft_wrap=True)
+    console.say(f"next: {shlex.join(words)}")
 
 
 def check_length(chosen: dict) -> None:
@@ -130,7 +128,7 @@ def start_runs(order: Order) -> None:
     scores = {}
     for fold in range(1, chosen["folds"] + 1):
         folder = run / f"fold_{fold}"
-        console.print(f"fold {fold} of {chosen['folds']}", style="bold")
+        console.say(f"fold {fold} of {chosen['folds']}", style="bold")
         one = replace(
             order,
             run=folder,
@@ -156,10 +154,10 @@ def find_learning_rate(order: Order) -> None:
         plan = decide(order)
     with counting(errors) as bar:
         task = bar.add_task("measuring", total=STEPS)
-        rates, losses, best = find_rate(plan, step=lambda: bar.advance(task), warn=console.print)
+        rates, losses, best = find_rate(plan, step=lambda: bar.advance(task), warn=console.say)
     rows = [(f"{rate:.1e}", f"{loss:.3f}") for rate, loss in zip(rates[::10], losses[::10], strict=True)]
     print_table(settings_table([("rate", "loss"), *rows]))
-    console.print(f"take --learning-rate {best:.1e}: the loss falls fastest there", highlight=False)
+    console.say(f"take --learning-rate {best:.1e}: the loss falls fastest there")
 
 
 def decide(order: Order):
@@ -215,7 +213,7 @@ def show_plan(plan) -> None:
 
     print_table(settings_table(rows(plan)))
     if plan.classes[-1].startswith("class_"):
-        console.print("the classes have no names: give --classes, or a file classes.txt in DATA, one a line")
+        console.say("the classes have no names: give --classes, or a file classes.txt in DATA, one a line")
 
 
 def plan_run(order: Order, output: Path | None) -> None:
@@ -231,4 +229,4 @@ def plan_run(order: Order, output: Path | None) -> None:
         write_plan(plan, output)
         words = ["unetpp", "train", str(order.data), "--out", "RUN", "--plan", str(output)]
         words += given(order.places)
-        console.print(f"next: {shlex.join(words)}", highlight=False, soft_wrap=True)
+        console.say(f"next: {shlex.join(words)}")

@@ -11,7 +11,7 @@ from unetpp.data.regions import Regions
 PATCHES, PATCH = 64, 32
 
 
-def sample_pixels(regions: Regions, planes: Sequence[tuple[int, ...]], few: int = 0) -> np.ndarray:
+def sample_pixels(regions: Regions, planes: Sequence[tuple[int, ...]], few: int) -> np.ndarray:
     """Some planes as a whole, or small regions that are evenly spread over them, and over evenly spread ones of many.
 
     Args:
