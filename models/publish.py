@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from score import HELD_OUT
 
-from unetpp.bundle import INT8, WEIGHTS, add_files, find_bundle, read_bundle
+from unetpp.bundle import INT8, WEIGHTS, add_files, find_bundle
 from unetpp.data.files import exchange, former
 from unetpp.export import add_graph
 from unetpp.inference.quantize import quantize
@@ -40,14 +40,6 @@ def halve(folder: Path) -> None:
     add_files(folder, {WEIGHTS: half})
 
 
-def forget_place(folder: Path) -> None:
-    """Leave of the place of the model that a run started from its name alone."""
-    origin = read_bundle(folder).origin
-    options = origin["options"]
-    name = Path(options["start"]).name
-    add_files(folder, {}, origin=origin | {"options": options | {"start": name}})
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -60,7 +52,6 @@ if __name__ == "__main__":
     for path in find_bundle(chosen.run).iterdir():
         shutil.copy(path, chosen.out)
     halve(chosen.out)
-    forget_place(chosen.out)
     add_graph(chosen.out)
     trial = Path(shutil.copytree(chosen.out, chosen.out.with_name(f".{chosen.out.name}")))
     before, after, bundle = quantize(trial, plan.train, say=print)

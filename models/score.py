@@ -3,10 +3,10 @@
     python models/score.py models/NAME DATA [--instances FOLDER] [--kind NAME=SIDE,SIDE,...]
 
 The images are those of DATA that models/NAME/held_out.txt names. They chose the run's best epoch, and what else they
-chose the model's card says. Objects are what the model says that they are (`unetpp objects`). The scores are written to models/NAME/scores.json: float16, bfloat16, int8 if the model has
-it, and float16 with test-time augmentation; "kinds" has those of kinds of images that their long sides tell apart.
-models/NAME/failures.png shows truth and prediction of the images with the largest share of wrong pixels, without the
-images, which may not be ours.
+chose the model's card says. Objects are what the model says that they are (`unetpp objects`). The scores are written to
+models/NAME/scores.json: float16, bfloat16, int8 if the model has it, and float16 with test-time augmentation; "kinds"
+has those of kinds of images that their long sides tell apart. models/NAME/failures.png shows truth and prediction of
+the images with the largest share of wrong pixels, without the images, which may not be ours.
 """
 
 import argparse

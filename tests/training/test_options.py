@@ -1,11 +1,12 @@
 """An option that cannot be meant is refused with what it can be."""
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import pytest
 
 from unetpp.errors import SettingError
+from unetpp.training.callbacks import without_places
 from unetpp.training.options import Options
 from unetpp.training.planfile import read_choices
 
@@ -61,3 +62,16 @@ def test_an_option_that_there_is_none_of_is_to_be_taken_out(tmp_path):
     with pytest.raises(SettingError, match="there is no option bach; take it out; unetpp plan") as error:
         read_choices(tmp_path / "plan.json")
     assert "--help" not in str(error.value)
+
+
+def test_a_model_does_not_tell_where_it_was_made():
+    given = {
+        "start": "/home/ann/first/model",
+        "validation": "/data/held_out.txt",
+        "group_by": "/data/who.csv:patient",
+    }
+    kept = {"start": "first/model", "validation": "data/held_out.txt", "group_by": "data/who.csv:patient"}
+    assert without_places(asdict(Options(**given))) == asdict(Options(**kept))
+    # Neither a share nor a regular expression is a path.
+    others = asdict(Options(validation=0.2, group_by="(.*)/a/b_.*"))
+    assert without_places(others) == others

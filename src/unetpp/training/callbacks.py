@@ -15,6 +15,7 @@ import numpy as np
 from unetpp import __version__
 from unetpp.analysis.scores import foreground_iou
 from unetpp.bundle import Bundle, read_bundle, save_bundle
+from unetpp.data.groups import table_of
 from unetpp.data.images import atomic_path
 from unetpp.errors import BundleError
 from unetpp.training.average import Average
@@ -202,7 +203,7 @@ def describe(run: Path, plan: Plan, model, progress: Progress, result: dict) -> 
         "validation_images": len(plan.validation),
         "epoch": progress.epoch,
         "seconds": round(progress.spent, 1),
-        "options": asdict(plan.options),
+        "options": without_places(asdict(plan.options)),
         "validation_at_working_size": result,
     }
     return Bundle(
@@ -215,6 +216,14 @@ def describe(run: Path, plan: Plan, model, progress: Progress, result: dict) -> 
         objects=objects_of(run, plan),
         origin=origin,
     )
+
+
+def without_places(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with the last two names of each path alone: whoever gets a model need not learn where it was made."""
+    places = [name for name in ("start", "validation") if isinstance(options[name], str)]
+    if table_of(options["group_by"]):
+        places.append("group_by")
+    return options | {name: "/".join(Path(options[name]).parts[-2:]) for name in places}
 
 
 def objects_of(run: Path, plan: Plan) -> dict[str, Any]:
