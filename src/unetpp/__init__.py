@@ -1,5 +1,6 @@
 """The nested U-Net (UNet++) in Keras 3: a folder of images and masks in, a model and labels out."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from unetpp.model.unetpp import UNetPP as UNetPP
 
 __version__ = "0.1.0"
+
+# OpenVINO and NNCF tell a server on the internet that they are used, unless they do not find this module.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 # Public names, imported when they are first asked for: `import unetpp` loads no Keras.
 _HOMES = {

@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -134,3 +136,15 @@ def test_a_processor_without_bfloat16_says_so():
     check_device(OldProcessor(), "CPU", "float32")
     with pytest.raises(SettingError, match=r"does not compute in bfloat16.*--precision float32"):
         check_device(OldProcessor(), "CPU", "bfloat16")
+
+
+def test_nothing_is_told_to_the_internet(tmp_path):
+    code = "import sys; from unetpp.inference.engine import openvino_core; import nncf; openvino_core();"
+    code += "print(sys.modules['openvino_telemetry'])"
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "None"
+    # Where OpenVINO's own module keeps the number by which it knows who reports.
+    assert not (tmp_path / "intel").exists()

@@ -13,6 +13,7 @@ from unetpp import UNetPP
 from unetpp.bundle import Bundle, read_bundle, save_bundle
 from unetpp.data.dataset import find_samples
 from unetpp.data.images import read_image, write_png
+from unetpp.data.masks import read_mask
 from unetpp.data.normalization import Normalization
 from unetpp.data.synthetic import CLASSES, write_dataset
 from unetpp.errors import DatasetError, ImageError, SettingError
@@ -218,3 +219,18 @@ def test_images_that_the_model_to_start_from_would_refuse_to_predict_are_refused
     ) as refused:
         make_plan(samples, options, CLASSES)
     assert refused.value.where == samples[3].image
+
+
+def test_masks_of_the_former_values_keep_the_former_classes(samples, tmp_path):
+    model_of(tmp_path / "first" / "model")
+    options = Options(**{**OPTIONS, "epochs": 1, "start": str(tmp_path / "first")})
+    plan = make_plan(samples, options)
+    assert plan.classes == CLASSES
+    assert "as the model to start from" in plan.reasons["classes"]
+    # What shows fewer is not taken for another task.
+    for sample in samples:
+        mask = read_mask(sample.mask, 3)
+        write_png(sample.mask, np.where(mask == 2, 0, mask).astype(np.uint8))
+    with pytest.raises(DatasetError, match=f"no image shows the class {CLASSES[2]}"):
+        make_plan(samples, options)
+    assert make_plan(samples, options, CLASSES[:2]).classes == CLASSES[:2]

@@ -95,7 +95,8 @@ def make_plan(
     Args:
         samples: images with masks.
         options: what the user decided.
-        classes: names by index; None to count the masks' values.
+        classes: names by index; None for those of the model to start from if the masks have no other values, or else as
+            many as the masks' values.
 
     Raises:
         DatasetError, ImageError, MaskError: for data that cannot be trained on, or that the model to start from would
@@ -104,15 +105,19 @@ def make_plan(
         BundleError: if the model to start from cannot be read.
     """
     sizes = [dataset.check_sizes(sample) for sample in samples]
+    start = read_start(options) if options.start else None
     names = dataset.infer_classes(samples, classes)
+    why = reasons_given(options)
+    why["classes"] = GIVEN if classes else "as many as values in the masks; --classes names them"
+    if start and not classes and len(names) <= len(start.classes):
+        names = start.classes
+        why["classes"] = "as the model to start from has them; --classes names others"
     counts = dataset.count_pixels(samples, len(names))
     for name, count in zip(names, counts.sum(0), strict=True):
         if not count:
-            raise DatasetError(f"no image shows the class {name}", mend="give --classes that occur")
+            mend = "add an image that does, or give --classes that occur"
+            raise DatasetError(f"no image shows the class {name}", mend=mend)
     options = replace(options, seams=check_seams(samples, names, options))
-    why = reasons_given(options)
-    why["classes"] = GIVEN if classes else "as many as values in the masks; --classes names them"
-    start = read_start(options) if options.start else None
     if start:
         options = options_of(start, options, names, why)
     channels = dataset.data_channels(samples)
