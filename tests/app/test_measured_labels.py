@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import tifffile
 from commands import pixels, refuses, run
-from drawn import drawn_objects, rows, write_zarr
+from drawn import drawn_objects, rows, write_probabilities, write_zarr
+from PIL import Image
 
 from unetpp.data.images import write_png
+from unetpp.inference.jobs import find_jobs
 
 
 @pytest.fixture(params=[1000, 1_000_000], ids=["large", "small"])
@@ -142,6 +144,29 @@ def test_labels_of_one_name_may_share_an_image(labelled):
     assert run(*command, "--images", labelled / "images") == 0
     found = {row["image"] for row in rows(labelled / "out" / "objects.csv")}
     assert found == {"labels/some_png", "other/some_png"}
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (["pair"], ["cell.png", "cell.webp", "sub/x.png", "sub/x.bmp", "sub/x_png.png"]),
+        (["pair/day1", "pair/day2"], ["day1/x.png", "day2/x.png"]),
+    ],
+    ids=["one folder", "two"],
+)
+def test_images_are_found_by_the_names_that_predict_gives(given, names, tmp_path):
+    images, out = tmp_path / "pair", tmp_path / "found"
+    for k, name in enumerate(names):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 24), k, np.uint8)).save(images / name, lossless=True)
+    jobs = find_jobs([str(tmp_path / one) for one in given])
+    for job in jobs:
+        write_png(job.outputs(out)["labels"], np.ones((20, 24), np.uint8))
+        write_probabilities(out / "probabilities" / f"{job.name}.tif", 2, (20, 24))
+    beside = ("--images", images, "--probabilities", out / "probabilities")
+    assert run("measure", out / "labels", "--out", tmp_path / "out", *beside) == 0
+    found = {row["image"]: row["intensity_mean_1"] for row in rows(tmp_path / "out" / "objects.csv")}
+    assert found == {job.name: str(names.index(job.image.relative_to(images).as_posix())) for job in jobs}
 
 
 def test_labels_are_not_their_own_image(labelled, capsys):
