@@ -169,12 +169,17 @@ def open_numbers(path: Path) -> Iterator[Rows]:
 
 def count_labels(numbers: Rows) -> dict[int, int]:
     """How many pixels have each number."""
-    height, width = numbers.size
     values: Counter[int] = Counter()
-    rows = max(1, PIXELS // width)
-    for top in range(0, height, rows):
-        values.update(count_values(numbers.read(slice(top, min(height, top + rows)))))
+    for rows in stripes(numbers.size):
+        values.update(count_values(numbers.read(rows)))
     return values
+
+
+def stripes(size: tuple[int, int]) -> Iterator[slice]:
+    """All rows of an image of a size (height, width), some at a time."""
+    height, rows = size[0], max(1, PIXELS // size[1])
+    for top in range(0, height, rows):
+        yield slice(top, min(height, top + rows))
 
 
 @contextmanager
