@@ -1,12 +1,17 @@
 """unetpp measure: labels of every kind and size, and the images that belong to them."""
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
 from commands import pixels, refuses, run
-from drawn import drawn_objects, rows, write_zarr
+from drawn import drawn_objects, rows, write_probabilities, write_zarr
+from PIL import Image
+from skimage.measure import regionprops_table
 
 from unetpp.data.images import write_png
+from unetpp.inference.jobs import find_jobs
 
 
 @pytest.fixture(params=[1000, 1_000_000], ids=["large", "small"])
@@ -142,6 +147,85 @@ def test_labels_of_one_name_may_share_an_image(labelled):
     assert run(*command, "--images", labelled / "images") == 0
     found = {row["image"] for row in rows(labelled / "out" / "objects.csv")}
     assert found == {"labels/some_png", "other/some_png"}
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (["pair"], ["cell.png", "cell.webp", "sub/x.png", "sub/x.bmp", "sub/x_png.png"]),
+        (["pair/day1", "pair/day2"], ["day1/x.png", "day2/x.png"]),
+    ],
+    ids=["one folder", "two"],
+)
+def test_images_are_found_by_the_names_that_predict_gives(given, names, tmp_path):
+    images, out = tmp_path / "pair", tmp_path / "found"
+    for k, name in enumerate(names):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 24), k, np.uint8)).save(images / name, lossless=True)
+    jobs = find_jobs([str(tmp_path / one) for one in given])
+    for job in jobs:
+        write_png(job.outputs(out)["labels"], np.ones((20, 24), np.uint8))
+        write_probabilities(out / "probabilities" / f"{job.name}.tif", 2, (20, 24))
+    beside = ("--images", images, "--probabilities", out / "probabilities")
+    assert run("measure", out / "labels", "--out", tmp_path / "out", *beside) == 0
+    found = {row["image"]: row["intensity_mean_1"] for row in rows(tmp_path / "out" / "objects.csv")}
+    assert found == {job.name: str(names.index(job.image.relative_to(images).as_posix())) for job in jobs}
+
+
+def numbered():
+    """More objects than 8 bits count, side by side, with numbers left out, and one of them in two pieces."""
+    y, x = np.indices((400, 30)) // 5
+    numbers = (11 * (6 * y + x + 1) * ((x + y) % 3 > 0)).astype(np.uint16)
+    numbers[380:384, 12:15] = numbers[7, 7]
+    return numbers
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_numbers_are_objects_as_they_are(suffix, size, tmp_path):
+    numbers = numbered()
+    path = tmp_path / f"a{suffix}"
+    tifffile.imwrite(path, numbers) if suffix == ".tif" else Image.fromarray(numbers).save(path)
+    also = [part for name in ("instances", "geojson", "coco") for part in ("--also", name)]
+    command = ["measure", path, "--instances", *also, "--classes", "background,cell"]
+    assert run(*command, "--out", tmp_path / "out") == 0
+    found = {int(row["id"]): row for row in rows(tmp_path / "out" / "objects.csv")}
+    expected = regionprops_table(numbers, properties=["label", "area", "bbox", "perimeter"])
+    assert len(found) == len(expected["label"]) > 255
+    for k, number in enumerate(expected["label"]):
+        row, own = found[number], {name: column[k] for name, column in expected.items()}
+        assert [row["class"], int(row["area"]), int(row["bottom"])] == ["cell", own["area"], own["bbox-2"]]
+        assert float(row["perimeter"]) == pytest.approx(own["perimeter"], rel=1e-5)
+        at_edge = own["bbox-0"] == 0 or own["bbox-1"] == 0 or own["bbox-2"] == 400 or own["bbox-3"] == 30
+        assert row["touches_border"] == str(int(at_edge))
+    assert np.array_equal(tifffile.imread(tmp_path / "out" / "instances" / "a.tif"), numbers)
+    features = json.loads((tmp_path / "out" / "geojson" / "a.geojson").read_text())["features"]
+    parts = {int(f["properties"]["name"]): len(f["geometry"]["coordinates"]) for f in features}
+    assert parts == {number: 1 + (number == numbers[7, 7]) for number in found}
+    notes = json.loads((tmp_path / "out" / "coco.json").read_text())["annotations"]
+    assert sorted(note["area"] for note in notes) == sorted(expected["area"])
+    # Those within that have all their pixels.
+    assert run(*command, "--out", tmp_path / "few", "--drop-border", "--smallest", 20) == 0
+    kept = {int(row["id"]) for row in rows(tmp_path / "few" / "objects.csv")}
+    within = {k for k, row in found.items() if row["touches_border"] == "0" and int(row["area"]) >= 20}
+    assert kept == within
+    assert set(np.unique(tifffile.imread(tmp_path / "few" / "instances" / "a.tif"))) == {0, *within}
+
+
+def test_numbers_are_drawn_beside_their_objects(labelled):
+    numbers = np.where(drawn_objects() > 0, 70_000, 0).astype(np.uint32)
+    numbers[:, 43:] //= 1000
+    (labelled / "labels" / "some.png").unlink()
+    tifffile.imwrite(labelled / "labels" / "some.tif", numbers)
+    options = ("--images", labelled / "images", "--also", "numbered", "--also", "instances")
+    assert run("measure", labelled / "labels", "--instances", "--out", labelled / "out", *options) == 0
+    found = rows(labelled / "out" / "objects.csv")
+    assert [(row["class"], row["id"]) for row in found] == [("object", "70"), ("object", "70000")]
+    assert np.array_equal(tifffile.imread(labelled / "out" / "instances" / "some.tif"), numbers)
+    shift = np.abs(
+        pixels(labelled / "out" / "numbered" / "some.jpg")[:80].astype(float)
+        - pixels(labelled / "images" / "some.png")
+    )
+    assert shift[numbers > 0].mean() > 2 * shift[numbers == 0].mean()
 
 
 def test_labels_are_not_their_own_image(labelled, capsys):

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unetpp.data.images import read_image, write_png
+from unetpp.data.names import unique_names
 from unetpp.data.normalization import Normalization
 from unetpp.errors import ImageError, InstallError, OutputError, SettingError
 from unetpp.inference.folder import predict_folder
-from unetpp.inference.jobs import MEASURED, Job, _unique_names, check_extras, find_jobs
+from unetpp.inference.jobs import MEASURED, Job, check_extras, find_jobs
 from unetpp.inference.predict import Predictor
 
 
@@ -153,7 +154,7 @@ def test_names_never_collide_whatever_the_inputs(parts):
         Path("/") / str(k) / folder / f"{stem}{suffix}": Path(folder) / f"{stem}{suffix}"
         for k, (stem, suffix, folder) in enumerate(parts)
     }
-    names = [name.lower() for name in _unique_names(found)]
+    names = [name.lower() for name in unique_names(found)]
     assert len(set(names)) == len(names) == len(parts)
 
 

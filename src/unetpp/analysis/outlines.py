@@ -40,14 +40,16 @@ class Outline:
     parts: tuple[tuple[np.ndarray, ...], ...]
 
 
-def outlines(numbers: np.ndarray, classes: np.ndarray, *, top: int = 0, first: int = 0) -> Iterator[Outline]:
+def outlines(
+    numbers: np.ndarray, classes: np.ndarray, *, top: int = 0, ids: np.ndarray | None = None
+) -> Iterator[Outline]:
     """The outlines of all objects.
 
     Args:
         numbers: (H, W) ints, 0 where there is no object.
         classes: (n + 1,) the class of each number.
         top: the image's row that `numbers` begins with.
-        first: what is added to each number.
+        ids: (n,) what each object's outline is numbered with, if not as it is here.
     """
     for number, box in enumerate(ndimage.find_objects(numbers), start=1):
         if box is None:
@@ -61,7 +63,8 @@ def outlines(numbers: np.ndarray, classes: np.ndarray, *, top: int = 0, first: i
         ]
         height, width = mask.shape
         place = (box[1].start, box[0].start + top, width, height)
-        yield Outline(number + first, int(classes[number]), int(mask.sum()), place, with_holes(rings))
+        own = number if ids is None else int(ids[number - 1])
+        yield Outline(own, int(classes[number]), int(mask.sum()), place, with_holes(rings))
 
 
 def with_holes(rings: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], ...]:

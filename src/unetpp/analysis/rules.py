@@ -20,6 +20,7 @@ class Rules:
         smallest: pixels.
         drop_border: leave out what touches the border.
         pixel_size: micrometres a pixel's side, 1e-6 to 1e6, if known.
+        instances: labels are the numbers of objects of one class, each of them an object as it is.
     """
 
     split: tuple[str, ...] = ()
@@ -27,6 +28,7 @@ class Rules:
     smallest: int = 0
     drop_border: bool = False
     pixel_size: float | None = None
+    instances: bool = False
 
     def __post_init__(self):
         check_pixel_size(self.pixel_size)
@@ -34,6 +36,10 @@ class Rules:
             if name in self.thin:
                 what = f"--split and --thin both name {name}: a class is either round, to be split, or thin"
                 raise SettingError(what, mend="name it once")
+        for option, given in (("--split", self.split), ("--thin", self.thin)):
+            if self.instances and given:
+                what = f"{option} finds objects, and with --instances each number is one as it is"
+                raise SettingError(what, mend=f"leave out {option}, or --instances")
         if self.smallest < 0:
             raise SettingError(f"--smallest cannot be {self.smallest}", mend="give pixels from 0 on")
 

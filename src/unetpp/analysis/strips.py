@@ -21,6 +21,7 @@ def whole_objects(
     size: tuple[int, int],
     *,
     thin: Sequence[int] = (),
+    last: np.ndarray | None = None,
     pixels: int = PIXELS,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Cut a label image into strips of rows, each with only the regions that end in it.
@@ -34,6 +35,7 @@ def whole_objects(
         read: gives rows of labels, (rows, W).
         size: (height, width).
         thin: labels of filaments.
+        last: the last row of each label, -1 for 0, if each is an object as it is, whatever hangs together.
         pixels: of a strip, about.
 
     Yields:
@@ -49,16 +51,10 @@ def whole_objects(
         if bottom == height:
             yield top, labels
             return
-        regions = label(labels > 0, connectivity=2)
-        open_ones = np.zeros(regions.max() + 1, bool)
-        open_ones[np.unique(regions[-MARGIN:])] = True
-        open_ones[0] = False
-        # Whether the hole of a ring is empty decides what the ring is.
-        open_ones[np.unique(regions[enclosed(open_ones[regions])])] = True
-        open_ones[0] = False
-        if thin and len(labels) <= LONGEST * rows:
-            open_ones = linked(regions, np.isin(labels, thin), open_ones)
-        unfinished = open_ones[regions]
+        if last is None:
+            unfinished = going_on(labels, thin if len(labels) <= LONGEST * rows else ())
+        else:
+            unfinished = last[labels] >= bottom
         # The next strip begins where its first region does; what has ended there is not counted again.
         with_some = np.flatnonzero(unfinished.any(1))
         start = int(with_some[0]) if len(with_some) else len(labels)
@@ -69,6 +65,25 @@ def whole_objects(
         former[: len(done)] = done
         done = ((labels > 0) & ~unfinished | former)[start:]
         top += start
+
+
+def going_on(labels: np.ndarray, thin: Sequence[int]) -> np.ndarray:
+    """Where regions are that may go on below: (H, W) bool.
+
+    Args:
+        labels: (H, W).
+        thin: labels of filaments, which may go on beyond gaps.
+    """
+    regions = label(labels > 0, connectivity=2)
+    open_ones = np.zeros(regions.max() + 1, bool)
+    open_ones[np.unique(regions[-MARGIN:])] = True
+    open_ones[0] = False
+    # Whether the hole of a ring is empty decides what the ring is.
+    open_ones[np.unique(regions[enclosed(open_ones[regions])])] = True
+    open_ones[0] = False
+    if thin:
+        open_ones = linked(regions, np.isin(labels, thin), open_ones)
+    return open_ones[regions]
 
 
 def enclosed(unfinished: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import tifffile
@@ -12,7 +12,7 @@ import tifffile
 from unetpp.analysis.strips import PIXELS
 from unetpp.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, image_size, read_image
 from unetpp.data.masks import check_lossless, class_step, count_values, read_indices, to_indices
-from unetpp.data.names import composed, full_path, is_hidden
+from unetpp.data.names import composed, full_path, is_hidden, plain_name, unique_names, with_suffix
 from unetpp.data.regions import LARGE, Regions, is_zarr, open_regions
 from unetpp.errors import DatasetError, ImageError, SettingError
 
@@ -67,13 +67,25 @@ def find_subjects(
 
 
 def find_images(folder: Path) -> dict[str, list[Path]]:
-    """The images below a folder, files and Zarr, by their names."""
+    """The images below a folder, files and Zarr, by their names, and by those that `unetpp predict` may give them."""
+    paths = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if not is_hidden(path.relative_to(folder))
+        and (path.suffix.lower() in IMAGE_SUFFIXES or is_zarr(path))
+    ]
+    relative = {full_path(path): below(path, folder) for path in paths}
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if not is_hidden(path.relative_to(folder)) and (
-            path.suffix.lower() in IMAGE_SUFFIXES or is_zarr(path)
-        ):
-            found.setdefault(plain_name(path, folder), []).append(path)
+    # What an image is called goes before what another may have been called.
+    for names in (
+        map(plain_name, relative.values()),
+        unique_names(relative),
+        map(with_suffix, relative.values()),
+    ):
+        further: dict[str, list[Path]] = {}
+        for path, name in zip(paths, names, strict=True):
+            further.setdefault(composed(name), []).append(path)
+        found = further | found
     return found
 
 
@@ -94,7 +106,7 @@ def partner_of(
         DatasetError: if there is none, or there are two.
     """
     root = next((root for root in folders if root in label.parents), label.parent)
-    name, own = composed(name), plain_name(label, root)
+    name, own = composed(name), composed(plain_name(below(label, root)))
     # Label images that share a name have images in folders called as theirs, or one image together.
     names = [name] if name == own else [name, composed(f"{root.name}/{own}"), own]
     matches = ([path for path in found.get(called, []) if full_path(path) != label] for called in names)
@@ -108,9 +120,9 @@ def partner_of(
     return match[0]
 
 
-def plain_name(path: Path, folder: Path) -> str:
-    """A file's path below a folder, `composed`, without suffix."""
-    return composed(path.relative_to(folder).with_suffix("").as_posix().removesuffix(".ome"))
+def below(path: Path, folder: Path) -> PurePosixPath:
+    """A path as it goes on from a folder."""
+    return PurePosixPath(path.relative_to(folder).as_posix())
 
 
 @dataclass(frozen=True)
@@ -157,12 +169,17 @@ def open_numbers(path: Path) -> Iterator[Rows]:
 
 def count_labels(numbers: Rows) -> dict[int, int]:
     """How many pixels have each number."""
-    height, width = numbers.size
     values: Counter[int] = Counter()
-    rows = max(1, PIXELS // width)
-    for top in range(0, height, rows):
-        values.update(count_values(numbers.read(slice(top, min(height, top + rows)))))
+    for rows in stripes(numbers.size):
+        values.update(count_values(numbers.read(rows)))
     return values
+
+
+def stripes(size: tuple[int, int]) -> Iterator[slice]:
+    """All rows of an image of a size (height, width), some at a time."""
+    height, rows = size[0], max(1, PIXELS // size[1])
+    for top in range(0, height, rows):
+        yield slice(top, min(height, top + rows))
 
 
 @contextmanager

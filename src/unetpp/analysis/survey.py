@@ -11,6 +11,7 @@ import tifffile
 
 from unetpp.analysis import outlines
 from unetpp.analysis.legend import draw_numbers, with_legend
+from unetpp.analysis.numbered import Numbered, as_numbered, open_numbered
 from unetpp.analysis.objects import count_objects, measure
 from unetpp.analysis.overlay import draw_overlay
 from unetpp.analysis.rules import Rules
@@ -115,8 +116,8 @@ class Seen:
         table: of `measure`.
         size: (height, width).
         outlines: of the objects, if asked for.
-        numbers: (H, W) uint32, that of each pixel's object, if asked for.
-        classes: (n + 1,) that of each number.
+        numbers: (H, W) uint32, the id of each pixel's object, if asked for.
+        classes: (n + 1,) that of each object, as the table has them, after that of the background.
     """
 
     table: Table
@@ -132,15 +133,17 @@ def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras
     found: list[outlines.Outline] = []
     parts = [np.zeros(1, np.uint8)]
     with (
-        open_labels(subject.labels, len(names)) as labels,
+        open_numbered(subject.labels)
+        if rules.instances
+        else open_labels(subject.labels, len(names)) as labels,
         open_beside(subject, labels.size, len(names)) as beside,
     ):
         canvas = on_disk(out, labels.size) if {"instances", "numbered"} & {*extras} else None
         count = 0
 
         def strips():
-            thin = rules.indices(names)["thin"]
-            for top, strip in whole_objects(labels.read, labels.size, thin=thin):
+            thin, last = rules.indices(names)["thin"], labels.last if isinstance(labels, Numbered) else None
+            for top, strip in whole_objects(labels.read, labels.size, thin=thin, last=last):
                 images = {name: read(slice(top, top + len(strip))) for name, read in beside.items()}
                 yield top, strip, images
 
@@ -149,12 +152,13 @@ def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras
             return top, measure_strip(strip, names, rules, top, labels.size[0], images)
 
         for top, (numbers, classes, table) in ahead(work, strips()):
-            tables.append({**table, "id": table["id"] + count})
+            ids = labels.ids[table["id"]] if isinstance(labels, Numbered) else table["id"] + count
+            tables.append({**table, "id": ids})
             if {*outlines.FORMATS} & {*extras}:
-                found += outlines.outlines(numbers, classes, top=top, first=count)
+                found += outlines.outlines(numbers, classes, top=top, ids=ids)
             if canvas is not None:
                 place = canvas[top : top + len(numbers)]
-                place[numbers > 0] = numbers[numbers > 0] + count
+                place[numbers > 0] = ids[numbers[numbers > 0] - 1]
             parts.append(classes[1:])
             count += len(classes) - 1
     return Seen(stack(tables), labels.size, found, canvas, np.concatenate(parts))
@@ -164,10 +168,14 @@ def measure_strip(labels, names, rules: Rules, top: int, height: int, images: di
     """Separate and measure a strip's objects, and place them in the image.
 
     Returns:
-        numbers, classes, as `separate`, and the table of `measure`.
+        numbers, classes, as `separate`, and the table of `measure`; an id is what the labels number an object with, if
+        they do.
     """
-    chances = images.get("probabilities")
-    numbers, classes = separate(labels, **rules.indices(names), probabilities=chances)
+    if rules.instances:
+        numbers, classes = as_numbered(labels, rules.smallest)
+    else:
+        chances = images.get("probabilities")
+        numbers, classes = separate(labels, **rules.indices(names), probabilities=chances)
     table = measure(numbers, classes, names, pixel_size=rules.pixel_size, **images)
     for name in ("centroid_y", "top", "bottom"):
         table[name] = table[name] + top
@@ -177,8 +185,10 @@ def measure_strip(labels, names, rules: Rules, top: int, height: int, images: di
         wrong = np.append(False, table["touches_border"])
         numbers, classes = without(numbers, classes, wrong)
         table = {name: column[~wrong[1:]] for name, column in table.items()}
-        table["id"] = np.arange(1, len(classes))
-    return numbers, classes, table
+    own = np.arange(len(classes))
+    if rules.instances:
+        own[numbers] = labels
+    return numbers, classes, {**table, "id": own[1:]}
 
 
 def on_disk(folder: Path, size: tuple[int, int]) -> np.ndarray:
@@ -224,7 +234,7 @@ def write_instances(path: Path, seen: Seen, pixel_size: float | None) -> None:
     if has_many_pixels(seen.size):
         write_ome_tiff(path, [seen.numbers], "YX", square(pixel_size))
         return
-    kind = np.uint16 if len(seen.classes) <= 2**16 else np.uint32
+    kind = np.uint16 if seen.numbers.max(initial=0) < 2**16 else np.uint32
     with atomic_path(path) as temporary:
         tifffile.imwrite(temporary, seen.numbers.astype(kind), compression="zlib")
 
@@ -234,7 +244,10 @@ def draw_instances(
 ) -> np.ndarray:
     """Objects with their contours and numbers, above a legend: (height, width, 3) uint8."""
     assert seen.numbers is not None
-    drawn = draw_overlay(image, seen.classes[seen.numbers], outlined=seen.numbers)
+    ids = np.append(0, seen.table["id"])
+    order = np.argsort(ids)
+    labels = seen.classes[order][np.searchsorted(ids, seen.numbers, sorter=order)]
+    drawn = draw_overlay(image, labels, outlined=seen.numbers)
     y, x = middles(seen.numbers, seen.table)
     return with_legend(draw_numbers(drawn, seen.table["id"], y, x), names, pixel_size=pixel_size)
 

@@ -192,14 +192,19 @@ def predict(
 )
 @click.option("--classes", help="Names by label, such as background,blood_cell,bacteria.")
 @click.option("--model", type=PATH, help="The model that has the names.")
+@click.option(
+    "--instances",
+    is_flag=True,
+    help="Labels number objects of one class, as Cellpose's do; each is an object as it is.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @rule_options
 @object_options
-def measure(labels, out, classes, rules, objects, **options):
+def measure(labels, out, classes, instances, rules, objects, **options):
     """Count and measure the objects of label images: a row each, and a row an image and class."""
     from unetpp.app import measuring
 
-    measured = {**objects, **rules}
+    measured = {**objects, **rules, "instances": instances}
     if measuring.measure_labels(labels, out, classes=class_names(classes), objects=measured, **options):
         sys.exit(1)
 

@@ -40,7 +40,11 @@ def measure_labels(
     beside = [path for subject in subjects for path in (subject.image, subject.probabilities) if path]
     check_outputs(jobs, out, overwrite=overwrite, beside=beside, **objects)
     bundle = read_bundle(model) if model else None
-    names = classes or (bundle.classes if bundle else numbered_classes([job.image for job in jobs]))
+    names = classes or (bundle.classes if bundle else None)
+    if objects["instances"]:
+        # What a model's objects are is how they are found.
+        names, bundle = one_class(names), None
+    names = names or numbered_classes([job.image for job in jobs])
     return prepare_survey(names, out, **{**objects, **settle(objects, bundle)})(subjects)
 
 
@@ -124,6 +128,19 @@ def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, besid
         check_drawable(job.image)
 
 
+def one_class(names: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The background and the class of numbered objects, whose names may be given.
+
+    Raises:
+        SettingError: if there are more.
+    """
+    names = names or ("background", "object")
+    if len(names) > 2:
+        what = f"--instances numbers objects of one class, and these are {', '.join(names[1:])}"
+        raise SettingError(what, mend="give --classes background,NAME alone")
+    return names
+
+
 def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:
     """Names by number, up to the highest that label images show."""
     from unetpp.analysis.subjects import count_labels, open_numbers
@@ -147,6 +164,8 @@ def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:
                     what, where=path, mend=f"replace {highest} by the index of its class, 1 if alone"
                 )
             what += "; these look like numbers of objects"
-            mend = f"give indices of at most {MOST_CLASSES} classes, and their names as --classes"
+            mend = (
+                f"give --instances, or indices of at most {MOST_CLASSES} classes and their names as --classes"
+            )
             raise DatasetError(what, where=path, mend=mend)
     return ("background", *(f"class_{k}" for k in range(1, max(highest, 1) + 1)))

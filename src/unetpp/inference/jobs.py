@@ -1,13 +1,12 @@
 """Which images are to be predicted, and what their outputs are called."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
 from unetpp.data.images import IMAGE_SUFFIXES
-from unetpp.data.names import check_name, composed, full_path, is_hidden
+from unetpp.data.names import check_name, full_path, is_hidden, unique_names
 from unetpp.data.regions import is_zarr
 from unetpp.errors import ImageError, OutputError, SettingError
 from unetpp.inference.slides import kind
@@ -77,7 +76,7 @@ def find_jobs(
                 found.setdefault(image, relative)
     if not found:
         raise ImageError("only outputs are here", where=out, mend="give the folder of the images")
-    names = _unique_names(found)
+    names = unique_names(found)
     return [Job(image, name, kind(image)) for image, name in zip(found, names, strict=True)]
 
 
@@ -175,40 +174,3 @@ def _is_image(path: Path) -> bool:
     found = is_zarr(path) or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     # The arrays of a Zarr folder are no images of their own.
     return found and not any(is_zarr(parent) for parent in path.parents)
-
-
-def _key(name: str) -> str:
-    return composed(name).lower()
-
-
-def _unique_names(found: dict[Path, PurePosixPath]) -> list[str]:
-    """Names for outputs; compared without case and `composed`, since some file systems tell neither apart."""
-    names = [_plain(relative) for relative in found.values()]
-    for spell in (_with_suffix, _with_folder):
-        taken = Counter(map(_key, names))
-        names = [
-            spell(path, relative) if taken[_key(name)] > 1 else name
-            for name, (path, relative) in zip(names, found.items(), strict=True)
-        ]
-    used: set[str] = set()
-    for k, name in enumerate(names):
-        number, unique = 1, name
-        while _key(unique) in used:
-            number += 1
-            unique = f"{name}_{number}"
-        used.add(_key(unique))
-        names[k] = unique
-    return names
-
-
-def _plain(relative: PurePosixPath) -> str:
-    return str(relative.with_suffix("")).removesuffix(".ome")
-
-
-def _with_suffix(path: Path, relative: PurePosixPath) -> str:
-    return f"{_plain(relative)}_{relative.suffix.removeprefix('.')}"
-
-
-def _with_folder(path: Path, relative: PurePosixPath) -> str:
-    root = path.parents[len(relative.parts) - 1].name
-    return str(PurePosixPath(root or "root") / _with_suffix(path, relative))
