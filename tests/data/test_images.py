@@ -298,3 +298,10 @@ def test_a_jpeg_keeps_contours_of_one_pixel(tmp_path):
 def test_a_picture_longer_than_a_jpeg_can_be_is_scaled_down(tmp_path):
     write_jpeg(tmp_path / "long.jpg", np.full((10, 70_000, 3), 99, np.uint8))
     assert image_size(tmp_path / "long.jpg") == (5, 35_000)
+
+
+@pytest.mark.parametrize(("kind", "highest"), [("u1", 255), ("u2", 65535)])
+@pytest.mark.parametrize("order", "<>")
+def test_bytes_of_any_order_are_the_same_numbers(kind, highest, order):
+    pixels = np.array([0, 1, highest // 5, highest], order + kind)
+    np.testing.assert_allclose(as_float(pixels), [0, 1 / highest, 0.2, 1], rtol=1e-6)

@@ -54,6 +54,9 @@ def test_normalisation_is_that_of_the_bundle():
 
 
 DIM = np.linspace(50, 225, 64, dtype=np.uint16).reshape(8, 8, 1)
+# With a hot pixel, and a white scale bar.
+MARKED = np.tile(DIM, (16, 16, 1))
+MARKED[3, 5], MARKED[-4:-1, 20:60] = 40_000, 65_535
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,9 @@ DIM = np.linspace(50, 225, 64, dtype=np.uint16).reshape(8, 8, 1)
         (DIM, Normalization((0.2,), (0.25,), per_image=True, bits=8), "16-bit values is 225"),
         (DIM, Normalization((0.2,), (0.1,), bits=8), "16-bit values is 225"),
         (DIM * np.uint16(70), Normalization((0.2,), (0.1,), bits=8), "16-bit values is 15750"),
+        (MARKED, Normalization((0.2,), (0.1,), bits=8), "16-bit values is 225"),
+        (MARKED.astype(">u2"), Normalization((0.2,), (0.1,), bits=8), "16-bit values is 225"),
+        (DIM / 255e3, Normalization((0.2,), (0.1,), per_image=True, bits=8), "are not of the model's kind"),
         (DIM.astype(np.float32), Normalization((0.2,), (0.1,)), "50 to 225, are not of the model's kind"),
         (
             DIM.astype(np.uint8),
@@ -87,6 +93,7 @@ def test_numbers_of_another_kind_than_the_model_s_are_refused(image, normalizati
         (DIM, Normalization((0.2,), (0.1,), bits=16)),
         (DIM, Normalization((0.2,), (0.1,))),
         (DIM * np.uint16(200), Normalization((0.2,), (0.1,), bits=8)),
+        (DIM.astype(np.float32) / 255, Normalization((0.2,), (0.1,), per_image=True, bits=8)),
         # Of 12 bits, normalised by itself.
         (DIM * np.uint16(16), Normalization((0.01,), (0.2,), per_image=True, bits=8)),
         (np.zeros((8, 8, 1), np.uint8), Normalization((0.5,), (0.01,), bits=8)),
@@ -106,8 +113,8 @@ def test_a_dark_or_even_region_of_an_image_is_taken(per_image):
     regions = Predictor(pointwise, model, multiple=8).for_regions((16, 8), sample)
     assert np.isfinite(regions(DIM)).all()
     if per_image:
-        flat = np.full((64, 8, 8, 1), 0.005, np.float32)
-        flat[0, :4] = 0.01
+        flat = np.full((64, 8, 8, 1), 0.015, np.float32)
+        flat[0, :4] = 0.02
         regions = Predictor(pointwise, model, multiple=8).for_regions((64, 64), flat)
         assert np.isfinite(regions(np.full((8, 8, 1), 0.35, np.float32))).all()
 

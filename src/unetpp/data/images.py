@@ -143,7 +143,8 @@ def as_float(image: np.ndarray) -> np.ndarray:
         >>> as_float(np.array([0, 51, 255], np.uint8)).tolist()
         [0.0, 0.20000000298023224, 1.0]
     """
-    scale = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(image.dtype, 1)
+    # Of either byte order.
+    scale = {"u1": 255, "u2": 65535}.get(image.dtype.str[1:], 1)
     return image.astype(np.float32) / np.float32(scale)
 
 

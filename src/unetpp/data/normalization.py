@@ -11,6 +11,8 @@ from unetpp.errors import ImageError
 FLOOR = 0.05
 # What a camera of 14 bits does not reach, and how many deviations from the mean no image's own mean lies.
 FOURTEEN, FAR = 2**14, 20
+# Shares of an image's pixels, at most, that are hot, and that white scale bars take.
+HOT, BAR = 1e-4, 1e-2
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,27 @@ def check_range(image: np.ndarray, pixels: np.ndarray, normalization: Normalizat
     values = pixels.reshape(-1, pixels.shape[-1])
     # What is normalised by itself loses nothing by that, unless its deviation is taken for noise.
     lost = not normalization.per_image or (values.std(0) < FLOOR * std).any()
-    if image.dtype == np.uint16 and normalization.bits == 8 and image.max() < FOURTEEN and lost:
+    sixteen = image.dtype.str[1:] == "u2"
+    if sixteen and normalization.bits == 8 and lost and (highest := _highest(image)) < FOURTEEN:
         raise ImageError(
-            f"the highest of its 16-bit values is {image.max()}, and the model has learnt from 8 bits",
+            f"the highest of its 16-bit values is {highest}, and the model has learnt from 8 bits",
             mend="scale its values to 16 bits, or save it with 8",
         )
-    away = np.abs(values.mean(0) - mean) / std
+    # What is normalised by itself is far where all of it is black to the model.
+    far = (np.abs(values.mean(0) - mean) > FAR * std).any()
+    if normalization.per_image:
+        far = lost and values.max() < FLOOR * mean.mean()
     # A dark or a bright image of the model's own type is one.
     own = (image.dtype.kind, 8 * image.dtype.itemsize) == ("u", normalization.bits)
-    if not normalization.per_image and not own and away.max() > FAR:
+    if far and not own:
         least, most = values.min(), values.max()
         raise ImageError(
             f"its values, {least:.3g} to {most:.3g}, are not of the model's kind, about {mean.mean():.2g}",
             mend="save it with 8 or 16 bits, or as the model's training images are",
         )
+
+
+def _highest(image: np.ndarray) -> int:
+    """The highest of 16-bit values but for hot pixels, and for scale bars, which are white."""
+    bar = min((image == 2**16 - 1).mean(), BAR)
+    return int(np.quantile(image, 1 - HOT - bar, method="higher"))
