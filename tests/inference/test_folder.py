@@ -246,3 +246,22 @@ def test_an_input_without_images_is_refused(given_input, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ImageError):
         find_jobs([given_input])
+
+
+def test_what_is_gone_on_with_is_of_the_same_image_and_model(tmp_path):
+    def again(folder, value=255, identity="a model"):
+        picture(tmp_path / folder / "a.png", value)
+        jobs = find_jobs([str(tmp_path / folder)])
+        predict_folder(jobs, PREDICTOR, tmp_path / "out", identity=identity, existing="skip")
+        return labels.stat().st_mtime_ns, read_image(labels).max()
+
+    labels = tmp_path / "out" / "labels" / "a.png"
+    first = again("monday")
+    # The same image is done, wherever it lies.
+    assert again("copy") == first
+    assert again("tuesday", value=0)[1] == 0
+    before = again("tuesday", value=0)
+    assert again("tuesday", value=0, identity="another model")[0] > before[0]
+    # What was corrected elsewhere says nothing of where it came from.
+    write_png(labels, np.ones((6, 9), np.uint8))
+    assert again("monday", value=0)[1] == 1

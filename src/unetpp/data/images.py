@@ -217,7 +217,10 @@ def atomic_path(path: Path | str, *, durable: bool = False) -> Iterator[Path]:
 
 
 def write_png(
-    path: Path | str, pixels: np.ndarray, palette: Sequence[tuple[int, int, int]] | None = None
+    path: Path | str,
+    pixels: np.ndarray,
+    palette: Sequence[tuple[int, int, int]] | None = None,
+    source: str = "",
 ) -> None:
     """Write a PNG, whole or not at all.
 
@@ -225,17 +228,20 @@ def write_png(
         path: the file; folders above it are made.
         pixels: (H, W) or (H, W, 3) uint8.
         palette: the colour of each index of an (H, W) image.
+        source: what it was made from, kept in the file as its text "Source".
 
     Raises:
         OutputError: if it cannot be written.
     """
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    picture, notes = Image.fromarray(np.ascontiguousarray(pixels)), PngImagePlugin.PngInfo()
+    if source:
+        notes.add_text("Source", source)
     if palette is not None:
         picture.putpalette([value for colour in palette for value in colour])
     with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG")
+        picture.save(temporary, format="PNG", pnginfo=notes)
 
 
 def write_jpeg(path: Path | str, pixels: np.ndarray) -> None:

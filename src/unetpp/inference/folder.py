@@ -1,6 +1,7 @@
 """Many images to files: labels, overlays, probabilities."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from unetpp.analysis.legend import with_legend
 from unetpp.analysis.overlay import PALETTE, draw_overlay
 from unetpp.analysis.uncertainty import uncertainty
-from unetpp.data.images import read_image, write_jpeg, write_png
+from unetpp.data.images import open_picture, read_image, write_jpeg, write_png
 from unetpp.data.planes import write_planes
 from unetpp.errors import ImageError, UnetppError
 from unetpp.inference.jobs import Job, check_output, refuse_existing, refuse_images
@@ -36,7 +37,8 @@ class Folder:
         classes: the name of each class.
         identity: of the model; what was begun with another is not gone on with.
         extras: "probabilities" and "uncertainty", written as float16 TIFF of images that are held as a whole.
-        existing: what to do about outputs that are there: "refuse", "overwrite", or "skip" if all of a job's are.
+        existing: what to do about outputs that are there: "refuse", "overwrite", or "skip" if all of a job's are, and
+            are not known to be of another image or model.
         pixel_size: micrometres a pixel's side, for a scale bar.
 
     Attributes:
@@ -69,7 +71,7 @@ class Folder:
         if existing == "refuse":
             refuse_existing(jobs, out, extras)
         if existing == "skip":
-            outputs = {job: paths for job, paths in outputs.items() if not is_done(paths)}
+            outputs = {job: paths for job, paths in outputs.items() if not is_done(job, paths, identity)}
         self.classes, self.outputs, self.pixel_size = classes, outputs, pixel_size
         self.failures: list[UnetppError] = []
         self.slides: dict[Job, Slide] = {}
@@ -79,7 +81,7 @@ class Folder:
         self.left: dict[Job, int] = {}
         for job in outputs:
             if job.kind == "image":
-                piece = functools.partial(predict_file, job, outputs[job], classes, pixel_size)
+                piece = functools.partial(predict_file, job, outputs[job], classes, pixel_size, identity)
                 self._add(job, [piece])
             else:
                 self._add_slide(job, predictor, identity)
@@ -141,9 +143,25 @@ def begun(labels: Path) -> Path:
     return labels.with_name(f".{labels.name}.partial")
 
 
-def is_done(outputs: dict[str, Path]) -> bool:
-    """Whether a job's outputs are there, and none of them is about to be replaced."""
-    return all(path.exists() for path in outputs.values()) and not begun(outputs["labels"]).exists()
+def is_done(job: Job, outputs: dict[str, Path], identity: str) -> bool:
+    """Whether a job's outputs are there, and none of them is about to be replaced, or of another image or model."""
+    labels = outputs["labels"]
+    if not all(path.exists() for path in outputs.values()) or begun(labels).exists():
+        return False
+    if job.kind != "image":
+        return True
+    try:
+        with open_picture(labels) as picture:
+            # Other programs, in which labels are corrected, leave the text away.
+            known = picture.info.get("Source")
+        return known in (None, source_of(job.image, identity))
+    except OSError:
+        return False
+
+
+def source_of(image: Path, identity: str) -> str:
+    """What tells an image and the model that predicts it from others, whatever they are called, wherever they lie."""
+    return hashlib.sha256(image.read_bytes() + identity.encode()).hexdigest()
 
 
 def threads(predictor: Predictor | Ensemble) -> Execute:
@@ -177,6 +195,7 @@ def predict_file(
     outputs: dict[str, Path],
     classes: Sequence[str],
     pixel_size: float | None,
+    identity: str,
     predictor: Predictor | Ensemble,
 ) -> None:
     """Predict one image and write its outputs.
@@ -186,7 +205,7 @@ def predict_file(
         OutputError: if an output cannot be written.
     """
     try:
-        image = read_image(job.image)
+        image, source = read_image(job.image), source_of(job.image, identity)
         if "uncertainty" in outputs:
             found, unsure = uncertainty(predictor.members(image), predictor.closed)
         else:
@@ -204,4 +223,4 @@ def predict_file(
     if "overlays" in outputs:
         drawn = with_legend(draw_overlay(image, labels), classes, pixel_size=pixel_size)
         write_jpeg(outputs["overlays"], drawn)
-    write_png(outputs["labels"], labels, palette=PALETTE)
+    write_png(outputs["labels"], labels, palette=PALETTE, source=source)
