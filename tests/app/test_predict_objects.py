@@ -10,6 +10,7 @@ import tifffile
 from commands import first, pixels, refuses, run
 from drawn import rows, write_zarr
 
+from unetpp.analysis.tables import read_column
 from unetpp.bundle import find_bundle, read_bundle
 
 
@@ -188,3 +189,20 @@ def test_what_exists_is_not_predicted_over(trained, data, tmp_path, capsys):
     command = ["predict", trained, data / "images", "--out", tmp_path / "out", "--objects", "--also", "coco"]
     refuses(capsys, *command, saying=["coco.json", "exists"])
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["coco.json"]
+
+
+@pytest.mark.parametrize("table", ["csv", "parquet"])
+def test_tables_that_have_other_images_are_not_replaced_on_resuming(trained, data, tmp_path, capsys, table):
+    images, counts = sorted((data / "images").iterdir()), tmp_path / "out" / f"counts.{table}"
+    options = ["--out", tmp_path / "out", "--objects", "--table", table]
+    assert run("predict", trained, *images[:2], *options) == 0
+    before = counts.read_bytes()
+    assert run("predict", trained, *images[:2], *options, "--resume") == 0
+    assert counts.read_bytes() == before
+    others = ["predict", trained, *images[1:3], *options, "--resume"]
+    refuses(capsys, *others, saying=[str(counts), images[0].stem, "left out"])
+    assert counts.read_bytes() == before
+    assert run("predict", trained, *images[:3], *options, "--resume") == 0
+    assert len(set(read_column(counts, "image"))) == 3
+    counts.write_bytes(b"\xff")
+    refuses(capsys, *others, saying=[str(counts), "another kind"])

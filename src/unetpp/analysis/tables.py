@@ -1,12 +1,13 @@
 """Tables of named columns to CSV and Parquet."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from unetpp.data.images import atomic_path
-from unetpp.errors import InstallError
+from unetpp.errors import InstallError, OutputError
 
 Table = dict[str, np.ndarray]
 # Rows that are made text at a time.
@@ -61,6 +62,25 @@ def write_table(path: Path, table: Table) -> None:
             for start in range(0, len(next(iter(table.values()))), ROWS):
                 columns = [_texts(column[start : start + ROWS]) for column in table.values()]
                 file.writelines(map(_line, zip(*columns, strict=True)))
+
+
+def read_column(path: Path, name: str) -> list[str]:
+    """A column of a table that `write_table` wrote.
+
+    Raises:
+        OutputError: if it is no such table.
+    """
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet
+
+            return pyarrow.parquet.read_table(path, columns=[name])[name].to_pylist()
+        with path.open(encoding="utf-8", newline="") as file:
+            return [row[name] for row in csv.DictReader(file)]
+    # Damaged Parquet and what is no UTF-8 are ValueErrors.
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        what = "a file of another kind has a table's name"
+        raise OutputError(what, where=path, mend="take it away, or give another --out") from error
 
 
 def _line(values: tuple[str, ...]) -> str:

@@ -141,6 +141,21 @@ def one_class(names: tuple[str, ...] | None) -> tuple[str, ...]:
     return names
 
 
+def check_same_images(jobs, out: Path, table: str) -> None:
+    """Raise if the tables in a folder have images that those to come, of these jobs alone, would not have."""
+    from unetpp.analysis.survey import common_paths
+    from unetpp.analysis.tables import read_column
+
+    counts = common_paths(out, f".{table}", ())["counts"]
+    if not counts.exists():
+        return
+    others = sorted(set(read_column(counts, "image")) - {job.name for job in jobs})
+    if others:
+        which = f"{others[0]} and {len(others) - 1} more" if len(others) > 1 else others[0]
+        what = f"it has {which}, which would be left out"
+        raise OutputError(what, where=counts, mend="name those images, too, or give another --out")
+
+
 def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:
     """Names by number, up to the highest that label images show."""
     from unetpp.analysis.subjects import count_labels, open_numbers

@@ -47,12 +47,14 @@ def run_prediction(
     bundle, predictor = open_models(models, streams=streams, **(engine or {}))
     measure = None
     if objects:
-        from unetpp.app.measuring import check_jobs, check_outputs, measure_prediction, prepare_survey
+        from unetpp.app import measuring
 
         objects = {**objects, **settle(objects, bundle)}
-        check_jobs(jobs, out)
-        check_outputs(jobs, out, overwrite=existing != "refuse", **objects)
-        measure = prepare_survey(bundle.classes, out, **objects)
+        measuring.check_jobs(jobs, out)
+        measuring.check_outputs(jobs, out, overwrite=existing != "refuse", **objects)
+        if existing == "skip":
+            measuring.check_same_images(jobs, out, objects["table"])
+        measure = measuring.prepare_survey(bundle.classes, out, **objects)
         if objects["split"] and "probabilities" not in extras:
             # Round objects are split by probabilities, as evaluate splits them.
             extras = ("probabilities", *extras)
@@ -79,7 +81,7 @@ def run_prediction(
         # An image that could not be read again has its former labels still.
         failed = {failure.where for failure in failures}
         left = [job for job in jobs if job.image not in failed]
-        return measure_prediction(left, out, extras, measure) or bool(failures)
+        return measuring.measure_prediction(left, out, extras, measure) or bool(failures)
     return bool(failures)
 
 
