@@ -278,3 +278,19 @@ def test_numbers_of_objects_have_no_suffix_to_be_told_by(tmp_path):
     put(tmp_path / "numbers", "a_label.png")
     with pytest.raises(DatasetError, match="add the label image of objects of the same name"):
         find_samples(tmp_path, instances=tmp_path / "numbers")
+
+
+def test_colours_that_are_numbered_file_by_file_are_refused(tmp_path):
+    black, red, yellow = (0, 0, 0), (255, 0, 0), (255, 255, 0)
+    both, background, cells = [black, red, yellow], [black], [black, red]
+    shown = {"a": [both, [0, 1, 2]], "b": [background, [0, 0, 0]], "c": [cells, [0, 1, 1]]}
+    for name, (palette, indices) in shown.items():
+        put(tmp_path / "images", f"{name}.png")
+        write_png(tmp_path / "masks" / f"{name}.png", np.array([indices], np.uint8), palette)
+    # A palette may lack colours, and have others that no pixel has.
+    write_png(tmp_path / "masks" / "b.png", np.zeros((1, 3), np.uint8), [black, yellow, red])
+    assert len(find_samples(tmp_path)) == 3
+    # The same pictures: yellow is the second colour of the one that shows no red.
+    write_png(tmp_path / "masks" / "c.png", np.array([[0, 1, 1]], np.uint8), [black, yellow])
+    with pytest.raises(MaskError, match=r"c\.png: .*#ffff00 the number 1, that of .*a\.png 2;"):
+        find_samples(tmp_path)

@@ -11,6 +11,7 @@ from unetpp.data.images import IMAGE_SUFFIXES, as_float, image_size, read_image,
 from unetpp.data.masks import MOST_CLASSES, RENUMBER, check_lossless, mask_values, read_mask
 from unetpp.data.names import check_name, composed, is_hidden
 from unetpp.data.normalization import Normalization, from_moments
+from unetpp.data.palettes import check_palettes
 from unetpp.data.threads import parallel
 from unetpp.errors import DatasetError
 
@@ -61,7 +62,7 @@ def find_samples(
     Raises:
         DatasetError: if a folder is missing or empty, or an image or mask has no partner.
         ImageError: if a path is not valid UTF-8.
-        MaskError: if a mask is lossy, such as a JPEG.
+        MaskError: if a mask is lossy, such as a JPEG, or two number a colour of their palettes differently.
     """
     data = Path(data)
     apart = (data / "images").is_dir() or images is not None or masks is not None
@@ -82,6 +83,7 @@ def find_samples(
         check_name(str(path.resolve()), path)
     for path in mask_files.values():
         check_lossless(path)
+    check_palettes(mask_files.values())
     samples = [Sample(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
     return with_instances(samples, instances) if instances else samples
 
