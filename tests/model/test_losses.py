@@ -354,6 +354,16 @@ def test_losses_of_keras_add_up_with_ours_in_any_order():
             np.testing.assert_allclose(float(total(y, p)), expected, rtol=1e-5)
 
 
+def test_a_loss_with_one_value_for_the_whole_batch_adds_up_with_others():
+    y, p = draw(23)
+    y, p = ops.convert_to_tensor(np.eye(3)[y], "float32"), ops.convert_to_tensor(p, "float32")
+    theirs = [keras.losses.Dice(), keras.losses.Tversky()]
+    total = sum(theirs, losses.Crossentropy())
+    expected = sum(float(loss(y, p)) for loss in (losses.Crossentropy(), *theirs))
+    assert float(total(y, p)) == pytest.approx(expected, rel=1e-5)
+    assert losses.Sum(theirs).call(y, p).shape == (2,)
+
+
 def test_options_of_a_loss_that_is_made_already_are_refused():
     with pytest.raises(SettingError, match="class_weights"):
         losses.get(losses.Dice(), class_weights=[1, 50])

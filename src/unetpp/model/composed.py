@@ -42,8 +42,9 @@ class Sum(Own):
         self.losses = list(losses)
 
     def call(self, y_true, y_pred):
-        """One value an image: (B,) float32."""
-        return sum(by_image(loss.call(y_true, y_pred)) for loss in self.losses)
+        """One value an image, (B,) float32; what a loss has one of for the whole batch is each image's."""
+        total = sum(by_image(loss.call(y_true, y_pred)) for loss in self.losses)
+        return ops.broadcast_to(total, (ops.shape(y_pred)[0],))
 
     def get_config(self):
         """The arguments that make this loss again."""
@@ -129,11 +130,11 @@ def one_an_image(sample_weight, y_pred):
 def by_image(values):
     """The mean of each image's values, of which Keras' own losses have one a pixel: (B, ...) -> (B,) float32.
 
-    Values that do not count, as Keras marks those of an `ignore_class`, are left out.
+    Values that do not count, as Keras marks those of an `ignore_class`, are left out. One in all, (), stays one.
     """
     counts = getattr(values, "_keras_mask", None)
     values = ops.cast(values, "float32")
-    if len(values.shape) == 1:
+    if len(values.shape) < 2:
         return values
     rows = ops.reshape(values, (ops.shape(values)[0], -1))
     w = ops.ones_like(rows) if counts is None else ops.cast(ops.reshape(counts, ops.shape(rows)), "float32")
