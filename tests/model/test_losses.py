@@ -364,6 +364,28 @@ def test_a_loss_with_one_value_for_the_whole_batch_adds_up_with_others():
     assert losses.Sum(theirs).call(y, p).shape == (2,)
 
 
+def test_a_sum_reduces_as_its_terms_do():
+    y, p = draw(24, shape=(3, 4, 4))
+    each = value("dice", y, p) + value("focal", y, p)
+    for reduction, expected in (("sum", each.sum()), ("none", each), ("sum_over_batch_size", each.mean())):
+        terms = losses.Dice(reduction=reduction), losses.Focal(reduction=reduction)
+        by_name = losses.get("dice + focal", reduction=reduction)
+        for total in (
+            terms[0] + terms[1],
+            losses.Sum(terms),
+            by_name,
+            losses.Sum.from_config(by_name.get_config()),
+        ):
+            found = ops.convert_to_numpy(total(y, p))
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+    theirs = losses.weighted_loss(keras.losses.SparseCategoricalCrossentropy(reduction="sum"), [1, 2, 3])
+    assert (theirs + losses.Dice(reduction="sum")).reduction == "sum"
+    with pytest.raises(SettingError, match="reductions are 'sum' and 'sum_over_batch_size'"):
+        losses.Dice(reduction="sum") + losses.Focal()
+    with pytest.raises(SettingError, match="reductions are"):
+        losses.Sum([losses.Dice(reduction="sum")], reduction="none") + losses.Dice(reduction="sum")
+
+
 def test_options_of_a_loss_that_is_made_already_are_refused():
     with pytest.raises(SettingError, match="class_weights"):
         losses.get(losses.Dice(), class_weights=[1, 50])

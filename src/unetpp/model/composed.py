@@ -35,11 +35,16 @@ class Sum(Own):
 
     Args:
         losses: Keras losses.
+        reduction: of the sum's values; by default that of the losses.
+
+    Raises:
+        SettingError: if the losses differ in theirs, and none is given.
     """
 
-    def __init__(self, losses, *, name="sum", reduction="sum_over_batch_size", dtype=None):
-        super().__init__(name=name, reduction=reduction, dtype="float32")
+    def __init__(self, losses, *, name="sum", reduction="shared", dtype=None):
         self.losses = list(losses)
+        reduction = shared_reduction(self.losses) if reduction == "shared" else reduction
+        super().__init__(name=name, reduction=reduction, dtype="float32")
 
     def call(self, y_true, y_pred):
         """One value an image, (B,) float32; what a loss has one of for the whole batch is each image's."""
@@ -145,12 +150,27 @@ def add(loss, other):
     """The sum of two losses, of which either may be a sum.
 
     Raises:
-        SettingError: if one of them is no Keras loss.
+        SettingError: if one of them is no Keras loss, or their reductions differ.
     """
     for each in (loss, other):
         if not isinstance(each, keras.losses.Loss):
             raise SettingError(f"{each!r} is no loss to add", mend="give losses, such as keras.losses.Dice()")
-    return Sum([*terms(loss), *terms(other)])
+    return Sum([*terms(loss), *terms(other)], reduction=shared_reduction([loss, other]))
+
+
+def shared_reduction(losses):
+    """What the losses make of their values, such as "sum".
+
+    Raises:
+        SettingError: if they differ.
+    """
+    found = list(dict.fromkeys(loss.reduction for loss in losses))
+    if len(found) > 1:
+        raise SettingError(
+            f"losses cannot add up whose reductions are {' and '.join(map(repr, found))}",
+            mend="give all of them the same",
+        )
+    return found[0]
 
 
 def terms(loss):
