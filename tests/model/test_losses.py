@@ -458,3 +458,30 @@ def test_what_keras_ignores_in_a_sum_counts_no_more_than_alone():
     own, theirs = losses.Dice(ignore_index=255), keras.losses.SparseCategoricalCrossentropy(ignore_class=255)
     p = ops.convert_to_tensor(p, "float32")
     assert float((own + theirs)(y, p)) == pytest.approx(float(own(y, p)) + float(theirs(y, p)), rel=1e-5)
+
+
+def test_weights_of_images_are_refused_where_all_share_a_value():
+    y, p = draw(25)
+    y, weights = np.eye(3, dtype=np.float32)[y], np.array([1.0, 0.0])
+    shared = [keras.losses.dice, keras.losses.Dice(), keras.losses.Tversky(axis=None)]
+    for loss in (losses.weighted_loss(each, [1, 2, 3]) for each in shared):
+        for total in (loss, loss + losses.Dice(), keras.losses.Dice() + losses.Dice()):
+            assert np.isfinite(float(total(y, p.astype(np.float32))))
+            with pytest.raises(SettingError, match="one value for the whole batch"):
+                total(y, p, sample_weight=weights)
+
+
+@pytest.mark.parametrize("axis", [(1, 2, 3), (1, 2)])
+def test_a_region_loss_of_keras_by_image_is_weighted_by_the_classes_of_each(axis):
+    y, p = draw(26)
+    y[1] = np.minimum(y[1], 1)
+    loss = losses.weighted_loss(keras.losses.Dice(axis=axis), [1, 50, 70])
+    hot = np.eye(3, dtype=np.float32)[y]
+    expected = value("dice", y, p, class_weights=[1, 50, 70], smooth=0.0)
+    np.testing.assert_allclose(
+        np.asarray(loss.call(hot, ops.convert_to_tensor(p, "float32"))), expected, rtol=1e-5
+    )
+    for weights in ([0.0, 1.0], [2.0, 0.5]):
+        for total, times in ((loss, 1), (loss + losses.Dice(smooth=0.0, class_weights=[1, 50, 70]), 2)):
+            found = total(hot, p.astype(np.float32), sample_weight=np.array(weights))
+            assert float(found) == pytest.approx(times * (np.array(weights) * expected).mean(), rel=1e-5)

@@ -11,14 +11,18 @@ from unetpp.model.weights import resolve_class_weights
 class Own(keras.losses.Loss):
     """A loss of this package: a value an image, (B,) float32, and `a + b` is a sum, also with losses of Keras."""
 
+    # Whether no loss of others is in it, which may have one value for the whole batch.
+    each_image = True
+
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The mean of the images' values, weighted by `sample_weight` (B,).
 
         Raises:
-            SettingError: for a weight a pixel.
+            SettingError: for a weight a pixel, and for weights of a value that all images share.
         """
         if sample_weight is not None:
             sample_weight = one_an_image(sample_weight, y_pred)
+            check_by_image(self, y_true, y_pred)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def __add__(self, other):
@@ -68,12 +72,15 @@ class Weighted(Own):
     """Any other loss function, weighted by class.
 
     A function of (y_true, y_pred) that returns a value a pixel is weighted by each pixel's true class; one
-    that returns fewer is applied to each class's channel, and averaged over the classes each batch shows.
+    that returns fewer is applied to each class's channel, and averaged over the classes each image shows,
+    or each batch if it returns one value for all images.
 
     Args:
         function: a registered Keras function or loss, or a built-in one.
         class_weights: by class index.
     """
+
+    each_image = False
 
     def __init__(
         self, function, class_weights, *, name="weighted", reduction="sum_over_batch_size", dtype=None
@@ -100,9 +107,13 @@ class Weighted(Own):
             )
         channels = [slice(c, c + 1) for c in range(p.shape[-1])]
         w = weights(self.class_weights, y, valid)
-        by_class = ops.stack([ops.mean(function(y[..., c], p[..., c])) for c in channels], -1)
-        present = ops.cast(ops.sum(y, (0, 1)) > 0, "float32")
-        return weighted_mean(ops.expand_dims(by_class, 0), w * present)
+        # As images, of which a function may name the axes.
+        truth, p = (ops.reshape(each, ops.shape(y_pred)) for each in (y, p))
+        by_class = [function(truth[..., c], p[..., c]) for c in channels]
+        alone = all(len(each.shape) and each.shape[0] == y_pred.shape[0] for each in by_class)
+        by_class = ops.stack([by_image(each) if alone else ops.mean(each) for each in by_class], -1)
+        present = ops.cast(ops.sum(y, 1 if alone else (0, 1)) > 0, "float32")
+        return weighted_mean(ops.reshape(by_class, (-1, y.shape[-1])), w * present)
 
     def get_config(self):
         """The arguments that make this loss again."""
@@ -130,6 +141,24 @@ def one_an_image(sample_weight, y_pred):
             mend="weigh classes by the loss' class_weights, and leave pixels out by its ignore_index",
         )
     return ops.reshape(sample_weight, (ops.shape(y_pred)[0],))
+
+
+def check_by_image(loss, y_true, y_pred):
+    """Refuse to weigh images where a loss has one value for all: those of weight 0 would be learnt from.
+
+    Raises:
+        SettingError: naming the loss.
+    """
+    for term in terms(loss):
+        if getattr(term, "each_image", False):
+            continue
+        # Only the shape is looked at.
+        shape = term.call(*(ops.convert_to_tensor(each, "float32") for each in (y_true, y_pred))).shape
+        if not len(shape) or shape[0] == 1 != y_pred.shape[0]:
+            raise SettingError(
+                f"sample_weight weighs images, and {term.name} has one value for the whole batch",
+                mend="take a loss with a value an image, such as keras.losses.Dice(axis=(1, 2, 3))",
+            )
 
 
 def by_image(values):
