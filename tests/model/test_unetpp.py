@@ -423,6 +423,17 @@ def test_a_clone_of_a_compiled_network_gives_the_same_with_its_weights():
     np.testing.assert_allclose(outputs_of(clone, image)[0], outputs_of(model, image)[0], atol=1e-6)
 
 
+def test_a_clone_weighs_its_heads_as_the_network_does():
+    model = UNetPP((16, 16, 1), 2, filters=(2, 2, 2), dropout=0.0, deep_supervision=True)
+    model.compile("sgd", "dice", metrics=[], head_weights=(1, 3))
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    x, y = np.random.default_rng(0).random((2, 16, 16, 1), np.float32), np.ones((2, 16, 16), int)
+    # Of a plain model Keras wants a truth for each head, and tells the loss of each.
+    expected = model.evaluate(x, y, verbose=0)
+    assert clone.evaluate(x, [y, y], verbose=0)[0] == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_weight_a_pixel_is_refused_and_one_an_image_counts():
     model = UNetPP((16, 16, 1), 2, filters=(2, 4))
     model.compile(loss="dice", metrics=[])

@@ -221,13 +221,17 @@ class UNetPP(keras.Model):
             return config
         # What is off on TensorFlow shall not be off where another backend loads this.
         config = {**config, "jit_compile": config.get("jit_compile") or "auto"}
-        # A clone by Keras, which is a plain model, is compiled by this, too.
-        alike = len(set(self._head_weights)) == 1
-        return config if alike else {**config, "head_weights": self._head_weights}
+        weights = list(self._head_weights)
+        if len(set(weights)) == 1:
+            return config
+        # As Keras takes them: a clone by Keras, which is a plain model, is compiled by this, too.
+        return {**config, "loss": [config["loss"]] * len(weights), "loss_weights": weights}
 
     def compile_from_config(self, config):
         """Compile as a saved model was."""
         config = keras.saving.deserialize_keras_object(config)
+        if isinstance(config["loss"], list):
+            config |= {"loss": config["loss"][0], "head_weights": config.pop("loss_weights")}
         self.compile(**config)
         if self.optimizer is not None and self.built:
             self.optimizer.build(self.trainable_variables)
