@@ -225,6 +225,16 @@ def test_numpy_counts_as_python_does():
     assert model.output_shape == (None, 32, 32, 3)
 
 
+@pytest.mark.parametrize("network", [UNetPP, UNet])
+def test_a_built_in_activation_is_saved_by_its_name(network):
+    model = network((32, 32, 3), filters=(2, 4), activation=keras.activations.relu)
+    assert json.loads(json.dumps(model.get_config()))["activation"] == "relu"
+    assert (
+        network((32, 32, 3), filters=(2, 4), activation=keras.activations.swish).get_config()["activation"]
+        == "silu"
+    )
+
+
 def test_what_does_not_learn_is_saved_with_the_optimiser_and_the_precision(tmp_path):
     with policy("mixed_bfloat16"):
         model = UNetPP((32, 32, 3), **SMALL)
@@ -289,6 +299,10 @@ def test_probabilities_sum_to_one_in_float32_under_mixed_precision():
         ({"num_classes": 0}, "num_classes"),
         ({"input_shape": (32, 32)}, "input_shape"),
         ({"inner_filters": "wide"}, "inner_filters"),
+        ({"activation": lambda x: x}, "activation"),
+        ({"activation": keras.activations.leaky_relu}, "slope 0.01"),
+        ({"activation": keras.layers.ReLU()}, "activation"),
+        ({"activation": "rellu"}, "activation"),
         ({"dropout": 1.0}, "dropout"),
         ({"normalization": "layer"}, "normalization"),
         ({"upsampling": "nearest"}, "upsampling"),
