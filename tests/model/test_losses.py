@@ -440,12 +440,14 @@ def test_masks_of_another_size_than_the_predictions_are_refused(shape):
         losses.dice(np.zeros(shape, np.int32), np.full((2, 8, 8, 3), 1 / 3, np.float32))
 
 
-def test_a_weight_a_pixel_is_refused_by_a_loss_itself():
+def test_a_weight_a_pixel_is_refused_by_a_loss_itself_and_one_for_all_is_each_image_s():
     y, p = draw(21, shape=(8, 8, 8))
     for images in (slice(0, 1), slice(0, 8)):
         with pytest.raises(SettingError, match="one an image, not 8 x 8"):
             losses.Crossentropy()(y[images], p[images], sample_weight=np.ones((8, 8, 8))[images])
     weights = np.arange(8.0)
+    half = float(losses.Crossentropy()(y, p, sample_weight=0.5))
+    assert half == pytest.approx(0.5 * value("crossentropy", y, p).mean(), rel=1e-5)
     expected = (weights * value("crossentropy", y, p)).mean()
     assert float(losses.Crossentropy()(y, p, sample_weight=weights[:, None])) == pytest.approx(
         expected, rel=1e-5

@@ -11,7 +11,7 @@ from keras import ops
 
 from unetpp import UNet, UNetPP
 from unetpp.errors import SettingError
-from unetpp.model import losses
+from unetpp.model import losses, metrics
 from unetpp.model.blocks import Bilinear
 from unetpp.model.policy import policy
 
@@ -407,6 +407,12 @@ def test_what_keras_takes_by_head_is_refused(given, saying):
     model = UNetPP((16, 16, 1), 2, filters=(2, 4, 4), deep_supervision=True)
     with pytest.raises(SettingError, match=saying):
         model.compile(**given)
+
+
+@pytest.mark.parametrize("given", ["accuracy", metrics.IoU(2)])
+def test_metrics_that_are_no_list_are_refused_by_keras(given):
+    with pytest.raises(ValueError, match="list, tuple, or dict"):
+        UNetPP((16, 16, 1), 2, filters=(2, 4)).compile(metrics=given)
 
 
 def test_a_network_for_any_size_says_which_sizes_fit():

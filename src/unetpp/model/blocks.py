@@ -94,10 +94,10 @@ def head(x, num_classes, *, name):
 
 def name_of(activation):
     """A built-in function's name, which can be saved; not that of leaky_relu, which has another slope here."""
-    name = getattr(activation, "__name__", "")
-    return (
-        name if name != "leaky_relu" and getattr(keras.activations, name, None) is activation else activation
-    )
+    name = getattr(activation, "__name__", None)
+    if name in (None, "leaky_relu") or getattr(keras.activations, name, None) is not activation:
+        return activation
+    return name
 
 
 def plain(config):

@@ -128,19 +128,23 @@ class Weighted(Own):
 
 
 def one_an_image(sample_weight, y_pred):
-    """Sample weights as (B,); Keras would stretch those of pixels over images, or fail.
+    """Sample weights as (B,), also of one for all; Keras would stretch those of pixels over images, or fail.
 
     Raises:
         SettingError: for a weight a pixel, as far as that is known before a step.
     """
     sample_weight = ops.convert_to_tensor(sample_weight)
-    sides = tuple(sample_weight.shape)[1:] if has_rank(sample_weight.shape) else ()
+    known = has_rank(sample_weight.shape)
+    sides = tuple(sample_weight.shape)[1:] if known else ()
     if any(side not in (None, 1) for side in sides):
         raise SettingError(
             f"sample_weight is one an image, not {' x '.join(map(str, sides))}",
             mend="weigh classes by the loss' class_weights, and leave pixels out by its ignore_index",
         )
-    return ops.reshape(sample_weight, (ops.shape(y_pred)[0],))
+    rows = (ops.shape(y_pred)[0],)
+    if known and not len(sample_weight.shape):
+        return ops.broadcast_to(sample_weight, rows)
+    return ops.reshape(sample_weight, rows)
 
 
 def check_by_image(loss, y_true, y_pred):
