@@ -53,6 +53,13 @@ def test_normalisation_is_that_of_the_bundle():
     np.testing.assert_allclose(seen[0][0, 0, 0], [(0.2 - 0.1) / 0.1, (1 - 0.5) / 0.25], rtol=1e-5)
 
 
+def test_an_image_may_be_lists_of_numbers():
+    image = np.random.default_rng(0).random((8, 8, 1), np.float32)
+    predictor = Predictor(pointwise, PLAIN, multiple=8)
+    for found in (predictor(image.tolist()), *predictor.members(image.tolist())):
+        np.testing.assert_allclose(found, predictor(image), atol=1e-6)
+
+
 DIM = np.linspace(50, 225, 64, dtype=np.uint16).reshape(8, 8, 1)
 # With a hot pixel, and a white scale bar.
 MARKED = np.tile(DIM, (16, 16, 1))

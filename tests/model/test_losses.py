@@ -354,6 +354,38 @@ def test_losses_of_keras_add_up_with_ours_in_any_order():
             np.testing.assert_allclose(float(total(y, p)), expected, rtol=1e-5)
 
 
+def test_a_loss_with_one_value_for_the_whole_batch_adds_up_with_others():
+    y, p = draw(23)
+    y, p = ops.convert_to_tensor(np.eye(3)[y], "float32"), ops.convert_to_tensor(p, "float32")
+    theirs = [keras.losses.Dice(), keras.losses.Tversky()]
+    total = sum(theirs, losses.Crossentropy())
+    expected = sum(float(loss(y, p)) for loss in (losses.Crossentropy(), *theirs))
+    assert float(total(y, p)) == pytest.approx(expected, rel=1e-5)
+    assert losses.Sum(theirs).call(y, p).shape == (2,)
+
+
+def test_a_sum_reduces_as_its_terms_do():
+    y, p = draw(24, shape=(3, 4, 4))
+    each = value("dice", y, p) + value("focal", y, p)
+    for reduction, expected in (("sum", each.sum()), ("none", each), ("sum_over_batch_size", each.mean())):
+        terms = losses.Dice(reduction=reduction), losses.Focal(reduction=reduction)
+        by_name = losses.get("dice + focal", reduction=reduction)
+        for total in (
+            terms[0] + terms[1],
+            losses.Sum(terms),
+            by_name,
+            losses.Sum.from_config(by_name.get_config()),
+        ):
+            found = ops.convert_to_numpy(total(y, p))
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+    theirs = losses.weighted_loss(keras.losses.SparseCategoricalCrossentropy(reduction="sum"), [1, 2, 3])
+    assert (theirs + losses.Dice(reduction="sum")).reduction == "sum"
+    with pytest.raises(SettingError, match="reductions are 'sum' and 'sum_over_batch_size'"):
+        losses.Dice(reduction="sum") + losses.Focal()
+    with pytest.raises(SettingError, match="reductions are"):
+        losses.Sum([losses.Dice(reduction="sum")], reduction="none") + losses.Dice(reduction="sum")
+
+
 def test_options_of_a_loss_that_is_made_already_are_refused():
     with pytest.raises(SettingError, match="class_weights"):
         losses.get(losses.Dice(), class_weights=[1, 50])
@@ -408,12 +440,14 @@ def test_masks_of_another_size_than_the_predictions_are_refused(shape):
         losses.dice(np.zeros(shape, np.int32), np.full((2, 8, 8, 3), 1 / 3, np.float32))
 
 
-def test_a_weight_a_pixel_is_refused_by_a_loss_itself():
+def test_a_weight_a_pixel_is_refused_by_a_loss_itself_and_one_for_all_is_each_image_s():
     y, p = draw(21, shape=(8, 8, 8))
     for images in (slice(0, 1), slice(0, 8)):
         with pytest.raises(SettingError, match="one an image, not 8 x 8"):
             losses.Crossentropy()(y[images], p[images], sample_weight=np.ones((8, 8, 8))[images])
     weights = np.arange(8.0)
+    half = float(losses.Crossentropy()(y, p, sample_weight=0.5))
+    assert half == pytest.approx(0.5 * value("crossentropy", y, p).mean(), rel=1e-5)
     expected = (weights * value("crossentropy", y, p)).mean()
     assert float(losses.Crossentropy()(y, p, sample_weight=weights[:, None])) == pytest.approx(
         expected, rel=1e-5
@@ -426,3 +460,30 @@ def test_what_keras_ignores_in_a_sum_counts_no_more_than_alone():
     own, theirs = losses.Dice(ignore_index=255), keras.losses.SparseCategoricalCrossentropy(ignore_class=255)
     p = ops.convert_to_tensor(p, "float32")
     assert float((own + theirs)(y, p)) == pytest.approx(float(own(y, p)) + float(theirs(y, p)), rel=1e-5)
+
+
+def test_weights_of_images_are_refused_where_all_share_a_value():
+    y, p = draw(25)
+    y, weights = np.eye(3, dtype=np.float32)[y], np.array([1.0, 0.0])
+    shared = [keras.losses.dice, keras.losses.Dice(), keras.losses.Tversky(axis=None)]
+    for loss in (losses.weighted_loss(each, [1, 2, 3]) for each in shared):
+        for total in (loss, loss + losses.Dice(), keras.losses.Dice() + losses.Dice()):
+            assert np.isfinite(float(total(y, p.astype(np.float32))))
+            with pytest.raises(SettingError, match="one value for the whole batch"):
+                total(y, p, sample_weight=weights)
+
+
+@pytest.mark.parametrize("axis", [(1, 2, 3), (1, 2)])
+def test_a_region_loss_of_keras_by_image_is_weighted_by_the_classes_of_each(axis):
+    y, p = draw(26)
+    y[1] = np.minimum(y[1], 1)
+    loss = losses.weighted_loss(keras.losses.Dice(axis=axis), [1, 50, 70])
+    hot = np.eye(3, dtype=np.float32)[y]
+    expected = value("dice", y, p, class_weights=[1, 50, 70], smooth=0.0)
+    np.testing.assert_allclose(
+        np.asarray(loss.call(hot, ops.convert_to_tensor(p, "float32"))), expected, rtol=1e-5
+    )
+    for weights in ([0.0, 1.0], [2.0, 0.5]):
+        for total, times in ((loss, 1), (loss + losses.Dice(smooth=0.0, class_weights=[1, 50, 70]), 2)):
+            found = total(hot, p.astype(np.float32), sample_weight=np.array(weights))
+            assert float(found) == pytest.approx(times * (np.array(weights) * expected).mean(), rel=1e-5)

@@ -96,3 +96,21 @@ def test_masks_of_another_size_than_the_predictions_are_refused():
     for y in (np.zeros((2, 4, 4)), np.zeros((2, 8, 8, 2))):
         with pytest.raises(SettingError, match="do not fit predictions of shape"):
             metrics.IoU(3).update_state(y, p)
+
+
+@pytest.mark.parametrize(("num_classes", "channels"), [(2, 3), (4, 3), (2, 1), (1, 2)])
+def test_predictions_of_other_channels_than_classes_are_refused(num_classes, channels):
+    p = np.full((2, 8, 8, channels), 1 / channels, np.float32)
+    for y in (np.zeros((2, 8, 8)), np.zeros((2, 8, 8, 1)), np.zeros(p.shape)):
+        with pytest.raises(SettingError, match=f"num_classes is {num_classes}, .* {channels} channels"):
+            metrics.IoU(num_classes).update_state(y, p)
+
+
+def test_a_foreground_probability_needs_no_axis_for_its_channel():
+    y, p = draw(2, classes=2)
+    found = []
+    for true, predicted in ((y, p[..., 1]), (y, p[..., 1:]), (y, np.round(p[..., 1]))):
+        metric = metrics.IoU(1)
+        metric.update_state(true, predicted)
+        found.append(float(metric.result()))
+    assert found == 3 * [pytest.approx(jaccard_score(y.ravel(), p[..., 1].ravel() >= 0.5))]

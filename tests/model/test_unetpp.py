@@ -11,7 +11,7 @@ from keras import ops
 
 from unetpp import UNet, UNetPP
 from unetpp.errors import SettingError
-from unetpp.model import losses
+from unetpp.model import losses, metrics
 from unetpp.model.blocks import Bilinear
 from unetpp.model.policy import policy
 
@@ -225,6 +225,16 @@ def test_numpy_counts_as_python_does():
     assert model.output_shape == (None, 32, 32, 3)
 
 
+@pytest.mark.parametrize("network", [UNetPP, UNet])
+def test_a_built_in_activation_is_saved_by_its_name(network):
+    model = network((32, 32, 3), filters=(2, 4), activation=keras.activations.relu)
+    assert json.loads(json.dumps(model.get_config()))["activation"] == "relu"
+    assert (
+        network((32, 32, 3), filters=(2, 4), activation=keras.activations.swish).get_config()["activation"]
+        == "silu"
+    )
+
+
 def test_what_does_not_learn_is_saved_with_the_optimiser_and_the_precision(tmp_path):
     with policy("mixed_bfloat16"):
         model = UNetPP((32, 32, 3), **SMALL)
@@ -289,6 +299,10 @@ def test_probabilities_sum_to_one_in_float32_under_mixed_precision():
         ({"num_classes": 0}, "num_classes"),
         ({"input_shape": (32, 32)}, "input_shape"),
         ({"inner_filters": "wide"}, "inner_filters"),
+        ({"activation": lambda x: x}, "activation"),
+        ({"activation": keras.activations.leaky_relu}, "slope 0.01"),
+        ({"activation": keras.layers.ReLU()}, "activation"),
+        ({"activation": "rellu"}, "activation"),
         ({"dropout": 1.0}, "dropout"),
         ({"normalization": "layer"}, "normalization"),
         ({"upsampling": "nearest"}, "upsampling"),
@@ -395,6 +409,12 @@ def test_what_keras_takes_by_head_is_refused(given, saying):
         model.compile(**given)
 
 
+@pytest.mark.parametrize("given", ["accuracy", metrics.IoU(2)])
+def test_metrics_that_are_no_list_are_refused_by_keras(given):
+    with pytest.raises(ValueError, match="list, tuple, or dict"):
+        UNetPP((16, 16, 1), 2, filters=(2, 4)).compile(metrics=given)
+
+
 def test_a_network_for_any_size_says_which_sizes_fit():
     model = UNetPP((None, 16, 1), 2, filters=(2, 4, 4))
     assert model(np.zeros((1, 20, 16, 1), np.float32)).shape == (1, 20, 16, 2)
@@ -421,6 +441,17 @@ def test_a_clone_of_a_compiled_network_gives_the_same_with_its_weights():
     clone.set_weights(model.get_weights())
     image = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
     np.testing.assert_allclose(outputs_of(clone, image)[0], outputs_of(model, image)[0], atol=1e-6)
+
+
+def test_a_clone_weighs_its_heads_as_the_network_does():
+    model = UNetPP((16, 16, 1), 2, filters=(2, 2, 2), dropout=0.0, deep_supervision=True)
+    model.compile("sgd", "dice", metrics=[], head_weights=(1, 3))
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    x, y = np.random.default_rng(0).random((2, 16, 16, 1), np.float32), np.ones((2, 16, 16), int)
+    # Of a plain model Keras wants a truth for each head, and tells the loss of each.
+    expected = model.evaluate(x, y, verbose=0)
+    assert clone.evaluate(x, [y, y], verbose=0)[0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_weight_a_pixel_is_refused_and_one_an_image_counts():

@@ -71,6 +71,7 @@ class Predictor:
 
     def members(self, image: np.ndarray) -> Iterator[np.ndarray]:
         """What `outputs` averages, one by one."""
+        image = np.asarray(image)
         return (resize_image(view, image.shape[:2]) for view in self._views(image))
 
     def closed(self, outputs: np.ndarray) -> np.ndarray:

@@ -92,6 +92,14 @@ def head(x, num_classes, *, name):
     return layers.Conv2D(num_classes, 1, activation=activation, **options)(x)
 
 
+def name_of(activation):
+    """A built-in function's name, which can be saved; not that of leaky_relu, which has another slope here."""
+    name = getattr(activation, "__name__", None)
+    if name in (None, "leaky_relu") or getattr(keras.activations, name, None) is not activation:
+        return activation
+    return name
+
+
 def plain(config):
     """A configuration with Python's numbers for those of NumPy, which JSON does not know.
 
@@ -124,6 +132,7 @@ def check_settings(config):
         "inner_filters": not (
             config.get("inner_filters") in (None, "level") or _positive(config["inner_filters"])
         ),
+        "activation": not _known(config["activation"]),
         "dropout": not 0 <= config["dropout"] < 1,
         "normalization": config["normalization"] not in NORMALIZATIONS,
         "upsampling": config["upsampling"] not in UPSAMPLINGS,
@@ -136,11 +145,22 @@ def _positive(value):
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _known(activation):
+    """Whether Keras has it by name; None is no activation."""
+    try:
+        return activation is None or (
+            isinstance(activation, str) and keras.activations.get(activation) is not None
+        )
+    except ValueError:
+        return False
+
+
 _ALLOWED = {
     "input_shape": "(height, width, channels), where height and width may be None",
     "num_classes": "1 (sigmoid) or the number of classes with the background (softmax)",
     "filters": "2 to 6 positive whole numbers, one a level",
     "inner_filters": 'a positive whole number, "level", or None for filters[0]',
+    "activation": 'the name of a Keras activation, such as "relu", or "leaky_relu" of slope 0.01',
     "dropout": "a share from 0 up to, not including, 1",
     "normalization": '"batch", "group" or None',
     "upsampling": '"transposed" or "bilinear"',

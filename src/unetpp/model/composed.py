@@ -11,14 +11,18 @@ from unetpp.model.weights import resolve_class_weights
 class Own(keras.losses.Loss):
     """A loss of this package: a value an image, (B,) float32, and `a + b` is a sum, also with losses of Keras."""
 
+    # Whether no loss of others is in it, which may have one value for the whole batch.
+    each_image = True
+
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The mean of the images' values, weighted by `sample_weight` (B,).
 
         Raises:
-            SettingError: for a weight a pixel.
+            SettingError: for a weight a pixel, and for weights of a value that all images share.
         """
         if sample_weight is not None:
             sample_weight = one_an_image(sample_weight, y_pred)
+            check_by_image(self, y_true, y_pred)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def __add__(self, other):
@@ -35,15 +39,21 @@ class Sum(Own):
 
     Args:
         losses: Keras losses.
+        reduction: of the sum's values; by default that of the losses.
+
+    Raises:
+        SettingError: if the losses differ in theirs, and none is given.
     """
 
-    def __init__(self, losses, *, name="sum", reduction="sum_over_batch_size", dtype=None):
-        super().__init__(name=name, reduction=reduction, dtype="float32")
+    def __init__(self, losses, *, name="sum", reduction="shared", dtype=None):
         self.losses = list(losses)
+        reduction = shared_reduction(self.losses) if reduction == "shared" else reduction
+        super().__init__(name=name, reduction=reduction, dtype="float32")
 
     def call(self, y_true, y_pred):
-        """One value an image: (B,) float32."""
-        return sum(by_image(loss.call(y_true, y_pred)) for loss in self.losses)
+        """One value an image, (B,) float32; what a loss has one of for the whole batch is each image's."""
+        total = sum(by_image(loss.call(y_true, y_pred)) for loss in self.losses)
+        return ops.broadcast_to(total, (ops.shape(y_pred)[0],))
 
     def get_config(self):
         """The arguments that make this loss again."""
@@ -62,12 +72,15 @@ class Weighted(Own):
     """Any other loss function, weighted by class.
 
     A function of (y_true, y_pred) that returns a value a pixel is weighted by each pixel's true class; one
-    that returns fewer is applied to each class's channel, and averaged over the classes each batch shows.
+    that returns fewer is applied to each class's channel, and averaged over the classes each image shows,
+    or each batch if it returns one value for all images.
 
     Args:
         function: a registered Keras function or loss, or a built-in one.
         class_weights: by class index.
     """
+
+    each_image = False
 
     def __init__(
         self, function, class_weights, *, name="weighted", reduction="sum_over_batch_size", dtype=None
@@ -94,9 +107,13 @@ class Weighted(Own):
             )
         channels = [slice(c, c + 1) for c in range(p.shape[-1])]
         w = weights(self.class_weights, y, valid)
-        by_class = ops.stack([ops.mean(function(y[..., c], p[..., c])) for c in channels], -1)
-        present = ops.cast(ops.sum(y, (0, 1)) > 0, "float32")
-        return weighted_mean(ops.expand_dims(by_class, 0), w * present)
+        # As images, of which a function may name the axes.
+        truth, p = (ops.reshape(each, ops.shape(y_pred)) for each in (y, p))
+        by_class = [function(truth[..., c], p[..., c]) for c in channels]
+        alone = all(len(each.shape) and each.shape[0] == y_pred.shape[0] for each in by_class)
+        by_class = ops.stack([by_image(each) if alone else ops.mean(each) for each in by_class], -1)
+        present = ops.cast(ops.sum(y, 1 if alone else (0, 1)) > 0, "float32")
+        return weighted_mean(ops.reshape(by_class, (-1, y.shape[-1])), w * present)
 
     def get_config(self):
         """The arguments that make this loss again."""
@@ -111,29 +128,51 @@ class Weighted(Own):
 
 
 def one_an_image(sample_weight, y_pred):
-    """Sample weights as (B,); Keras would stretch those of pixels over images, or fail.
+    """Sample weights as (B,), also of one for all; Keras would stretch those of pixels over images, or fail.
 
     Raises:
         SettingError: for a weight a pixel, as far as that is known before a step.
     """
     sample_weight = ops.convert_to_tensor(sample_weight)
-    sides = tuple(sample_weight.shape)[1:] if has_rank(sample_weight.shape) else ()
+    known = has_rank(sample_weight.shape)
+    sides = tuple(sample_weight.shape)[1:] if known else ()
     if any(side not in (None, 1) for side in sides):
         raise SettingError(
             f"sample_weight is one an image, not {' x '.join(map(str, sides))}",
             mend="weigh classes by the loss' class_weights, and leave pixels out by its ignore_index",
         )
-    return ops.reshape(sample_weight, (ops.shape(y_pred)[0],))
+    rows = (ops.shape(y_pred)[0],)
+    if known and not len(sample_weight.shape):
+        return ops.broadcast_to(sample_weight, rows)
+    return ops.reshape(sample_weight, rows)
+
+
+def check_by_image(loss, y_true, y_pred):
+    """Refuse to weigh images where a loss has one value for all: those of weight 0 would be learnt from.
+
+    Raises:
+        SettingError: naming the loss.
+    """
+    for term in terms(loss):
+        if getattr(term, "each_image", False):
+            continue
+        # Only the shape is looked at.
+        shape = term.call(*(ops.convert_to_tensor(each, "float32") for each in (y_true, y_pred))).shape
+        if not len(shape) or shape[0] == 1 != y_pred.shape[0]:
+            raise SettingError(
+                f"sample_weight weighs images, and {term.name} has one value for the whole batch",
+                mend="take a loss with a value an image, such as keras.losses.Dice(axis=(1, 2, 3))",
+            )
 
 
 def by_image(values):
     """The mean of each image's values, of which Keras' own losses have one a pixel: (B, ...) -> (B,) float32.
 
-    Values that do not count, as Keras marks those of an `ignore_class`, are left out.
+    Values that do not count, as Keras marks those of an `ignore_class`, are left out. One in all, (), stays one.
     """
     counts = getattr(values, "_keras_mask", None)
     values = ops.cast(values, "float32")
-    if len(values.shape) == 1:
+    if len(values.shape) < 2:
         return values
     rows = ops.reshape(values, (ops.shape(values)[0], -1))
     w = ops.ones_like(rows) if counts is None else ops.cast(ops.reshape(counts, ops.shape(rows)), "float32")
@@ -144,12 +183,27 @@ def add(loss, other):
     """The sum of two losses, of which either may be a sum.
 
     Raises:
-        SettingError: if one of them is no Keras loss.
+        SettingError: if one of them is no Keras loss, or their reductions differ.
     """
     for each in (loss, other):
         if not isinstance(each, keras.losses.Loss):
             raise SettingError(f"{each!r} is no loss to add", mend="give losses, such as keras.losses.Dice()")
-    return Sum([*terms(loss), *terms(other)])
+    return Sum([*terms(loss), *terms(other)], reduction=shared_reduction([loss, other]))
+
+
+def shared_reduction(losses):
+    """What the losses make of their values, such as "sum".
+
+    Raises:
+        SettingError: if they differ.
+    """
+    found = list(dict.fromkeys(loss.reduction for loss in losses))
+    if len(found) > 1:
+        raise SettingError(
+            f"losses cannot add up whose reductions are {' and '.join(map(repr, found))}",
+            mend="give all of them the same",
+        )
+    return found[0]
 
 
 def terms(loss):

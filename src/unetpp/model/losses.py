@@ -308,4 +308,5 @@ def weighted_loss(loss, class_weights, *, class_names=None, **options):
         what = f"{next(iter(options))} is for losses of this package, not for {loss!r}"
         raise SettingError(what, mend="leave it out, or give a loss by name")
     resolved = resolve_class_weights(class_weights, None, class_names=class_names)
-    return Weighted(loss.function if isinstance(loss, Weighted) else loss, resolved)
+    kept = {"reduction": loss.reduction} if isinstance(loss, keras.losses.Loss) else {}
+    return Weighted(loss.function if isinstance(loss, Weighted) else loss, resolved, **kept)

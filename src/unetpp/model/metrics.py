@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from unetpp.errors import SettingError
-from unetpp.model.regions import check_shapes
+from unetpp.model.regions import check_shapes, has_rank
 
 # Counts are kept as high * UNIT + low, both int32: exact up to 2e15 pixels on every backend.
 UNIT = 2**20
@@ -47,7 +47,8 @@ class SegmentationMetric(keras.metrics.Metric):
     A score that is defined for no class is 0.
 
     Raises:
-        SettingError: for a class that is not there, and for masks of another height or width than the predictions.
+        SettingError: for a class that is not there, for predictions of other than `num_classes` channels, and for
+            masks of another height or width than the predictions.
     """
 
     score = staticmethod(iou)
@@ -79,6 +80,7 @@ class SegmentationMetric(keras.metrics.Metric):
     def _labels(self, y_true, y_pred):
         """True and predicted classes and whether they count: three of (N,)."""
         check_shapes(y_true.shape, y_pred.shape)
+        check_channels(self.num_classes, y_true.shape, y_pred.shape)
         if self.num_classes == 1:
             predicted = ops.cast(ops.reshape(y_pred, (-1,)) >= 0.5, "int32")
         else:
@@ -102,6 +104,22 @@ class SegmentationMetric(keras.metrics.Metric):
         """The arguments that make this metric again."""
         own = ("num_classes", "class_index", "ignore_index", "name")
         return {key: getattr(self, key) for key in own}
+
+
+def check_channels(num_classes, true, predicted) -> None:
+    """Refuse predictions of other than `num_classes` channels; one may be without its axis, as masks are.
+
+    Raises:
+        SettingError: as far as the channels are known before a step.
+    """
+    if not (has_rank(true) and has_rank(predicted)) or predicted[-1] in (None, num_classes):
+        return
+    if num_classes == 1 and len(true) == len(predicted) < 4 and true[-1] == predicted[-1]:
+        return
+    raise SettingError(
+        f"num_classes is {num_classes}, and the predictions have {predicted[-1]} channels",
+        mend=f"give num_classes={predicted[-1]}",
+    )
 
 
 @keras.saving.register_keras_serializable(package="unetpp.metrics")

@@ -36,7 +36,9 @@ def check_shared(loss, loss_weights, *measured):
                 mend="give one, and head_weights to weigh heads",
             )
     for given in measured:
-        if isinstance(given, dict) or any(isinstance(each, (list, tuple, dict)) for each in given or ()):
+        # What is no list, Keras refuses.
+        each = given if isinstance(given, (list, tuple)) else ()
+        if isinstance(given, dict) or any(isinstance(metric, (list, tuple, dict)) for metric in each):
             raise SettingError(
                 f"metrics are of the deepest head, not by head as {given!r}",
                 mend="give a list of metrics; those of other heads are those of unet.pruned(level)",

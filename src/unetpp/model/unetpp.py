@@ -11,7 +11,7 @@ from keras import layers
 
 from unetpp.errors import SettingError
 from unetpp.model import losses
-from unetpp.model.blocks import block, check_settings, head, plain, pool, up
+from unetpp.model.blocks import block, check_settings, head, name_of, plain, pool, up
 from unetpp.model.objectives import check_shared, default_metrics, find_loss, head_shares
 from unetpp.model.policy import policy
 from unetpp.model.saving import STATE, check_layers
@@ -33,7 +33,7 @@ class UNetPP(keras.Model):
         filters: the width of each level, 2 to 6 levels.
         inner_filters: the width of the nodes between the encoder and the outermost nodes: a number,
             "level" for the papers' filters[i], or None for filters[0].
-        activation: "leaky_relu" (slope 0.01) or any other Keras activation by name.
+        activation: "leaky_relu" (slope 0.01) or any other built-in Keras activation, by name or as the function.
         dropout: the share dropped at the end of each block, and within the encoder's blocks.
         normalization: "batch", "group" or None.
         upsampling: "transposed" convolution, or "bilinear" and a 1x1 convolution.
@@ -77,7 +77,7 @@ class UNetPP(keras.Model):
                 "num_classes": num_classes,
                 "filters": tuple(filters),
                 "inner_filters": inner_filters,
-                "activation": activation,
+                "activation": name_of(activation),
                 "dropout": dropout,
                 "normalization": normalization,
                 "upsampling": upsampling,
@@ -221,13 +221,17 @@ class UNetPP(keras.Model):
             return config
         # What is off on TensorFlow shall not be off where another backend loads this.
         config = {**config, "jit_compile": config.get("jit_compile") or "auto"}
-        # A clone by Keras, which is a plain model, is compiled by this, too.
-        alike = len(set(self._head_weights)) == 1
-        return config if alike else {**config, "head_weights": self._head_weights}
+        weights = list(self._head_weights)
+        if len(set(weights)) == 1:
+            return config
+        # As Keras takes them: a clone by Keras, which is a plain model, is compiled by this, too.
+        return {**config, "loss": [config["loss"]] * len(weights), "loss_weights": weights}
 
     def compile_from_config(self, config):
         """Compile as a saved model was."""
         config = keras.saving.deserialize_keras_object(config)
+        if isinstance(config["loss"], list):
+            config |= {"loss": config["loss"][0], "head_weights": config.pop("loss_weights")}
         self.compile(**config)
         if self.optimizer is not None and self.built:
             self.optimizer.build(self.trainable_variables)
