@@ -23,7 +23,7 @@ from unetpp.bundle import (
 )
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
-from unetpp.errors import BundleError, OutputError
+from unetpp.errors import BundleError, OutputError, SettingError
 from unetpp.inference.predict import open_predictor
 from unetpp.model.policy import policy
 
@@ -46,6 +46,26 @@ def test_a_bundle_gives_back_the_model_and_its_description(network, tmp_path):
     assert type(rebuilt) is network
     image = np.random.default_rng(0).random((1, 16, 32, 1), np.float32)
     np.testing.assert_allclose(rebuilt.predict(image, verbose=0), model.predict(image, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "saying"),
+    [
+        ({"network": "Mine"}, "a model cannot have such network"),
+        ({"normalization": Normalization((0.25,), (0.0,))}, "cannot have such normalization"),
+        ({"normalization": Normalization((0.2,) * 3, (0.1,) * 3)}, "sees 1 channels, and 3 are normalised"),
+        ({"classes": ("nothing", "thing", "more")}, "tells 2 classes apart, 3 have names"),
+        ({"seams": True}, "tells 2 classes apart, 3 have names"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(changes, saying, tmp_path):
+    model, bundle = saved(tmp_path / "model")
+    before = (tmp_path / "model" / "bundle.json").read_bytes()
+    with pytest.raises(SettingError, match=saying):
+        save_bundle(tmp_path / "model", replace(bundle, **changes), model)
+    assert (tmp_path / "model" / "bundle.json").read_bytes() == before
+    one = UNetPP((None, None, 1), 1, filters=(4, 8))
+    save_bundle(tmp_path / "model", replace(bundle, settings=one.get_config()), one)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])

@@ -16,6 +16,7 @@ ROOMS = [
     "data",
     "analysis",
     "model",
+    "description",
     "bundle",
     "export",
     "inference",

@@ -10,7 +10,6 @@ The network is built again from the checked settings, and only weights are loade
 """
 
 import json
-import math
 import shutil
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from unetpp.data.files import checksum, exchange, former, sync, write_durable
 from unetpp.data.images import atomic_path
 from unetpp.data.normalization import Normalization
 from unetpp.data.resample import Scaling
+from unetpp.description import GRAPH, INT8, faults
 from unetpp.errors import BundleError, InstallError, OutputError, SettingError
 from unetpp.model.saving import STATE, weights_of
 
@@ -27,9 +27,6 @@ from unetpp.model.saving import STATE, weights_of
 FORMAT = 2
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.weights.h5"
-GRAPH = "graph.xml"
-INT8 = "int8.xml"
-NETWORKS = ("UNetPP", "UNet")
 
 
 @dataclass(frozen=True)
@@ -89,10 +86,12 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
         the description as written.
 
     Raises:
+        SettingError: if the description could not be read again, or is not of such a network.
         OutputError: if it cannot be written.
     """
     folder = Path(folder)
     settings = {name: value for name, value in bundle.settings.items() if name not in ("name", *STATE)}
+    check_description(bundle)
     fresh, old = folder.with_name(f".{folder.name}.new"), former(folder)
     try:
         if old.exists() and not folder.exists():
@@ -112,6 +111,22 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
             mend="make room or choose another folder",
         ) from error
     return bundle
+
+
+def check_description(bundle: Bundle) -> None:
+    """Raise `SettingError` unless a description can be read, and its classes and channels are those of its network."""
+    if wrong := faults(json.loads(description(bundle))):
+        what = f"a model cannot have such {', '.join(wrong)}"
+        raise SettingError(what, mend="give what the docstring of unetpp.Bundle says")
+    named, told = len(bundle.classes) + bundle.seams, bundle.settings.get("num_classes")
+    # One channel tells two classes apart.
+    if told and named != max(2, told):
+        what = f"the network tells {max(2, told)} classes apart, {named} have names"
+        raise SettingError(what, mend="name each class, background first")
+    scaled, seen = len(bundle.normalization.mean), bundle.settings.get("input_shape", (0,))[-1]
+    if seen and scaled != seen:
+        what = f"the network sees {seen} channels, and {scaled} are normalised"
+        raise SettingError(what, mend="give each channel's mean and std")
 
 
 def find_bundle(path: Path | str) -> Path:
@@ -163,8 +178,7 @@ def read_bundle(path: Path | str) -> Bundle:
             where=where,
             mend="update the clone, and run: pip install .",
         )
-    wrong = [name for name, is_right in CHECKS.items() if not is_right(content.get(name))]
-    if wrong:
+    if wrong := faults(content):
         raise BundleError(f"the model's description is damaged at {', '.join(wrong)}", **damaged)
     known = {f.name for f in fields(Bundle)}
     values = {name: value for name, value in content.items() if name in known and value is not None}
@@ -275,46 +289,3 @@ def verified(folder: Path, bundle: Bundle, name: str) -> Path:
             again = {WEIGHTS: "train it again", INT8: "run unetpp quantize"}.get(name, "run unetpp export")
             raise BundleError(f"{other} is {what}", where=path, mend=f"copy the model again, or {again}")
     return folder / name
-
-
-def _scaling(long_side=0, largest=0, scale=0, **others) -> bool:
-    sides = all(value is None or (isinstance(value, int) and value > 0) for value in (long_side, largest))
-    return sides and _numbers([scale], positive=True) and not others
-
-
-def _names(value) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _objects(split=None, thin=None, smallest=0, **others) -> bool:
-    named = all(names is None or _names(names) for names in (split, thin))
-    return named and type(smallest) is int and smallest >= 0 and not others
-
-
-def _numbers(value, *, positive=False) -> bool:
-    finite = isinstance(value, list) and all(isinstance(v, (int, float)) and math.isfinite(v) for v in value)
-    return finite and bool(value) and (not positive or min(value) > 0)
-
-
-CHECKS = {
-    "network": lambda value: value in NETWORKS,
-    "settings": lambda value: isinstance(value, dict),
-    "classes": lambda value: _names(value) and len(value) > 1,
-    "normalization": lambda value: (
-        isinstance(value, dict)
-        and {"mean", "std", "per_image"} <= set(value) <= {"mean", "std", "per_image", "bits"}
-        and value.get("bits") in (None, 8, 16, 32)
-        and _numbers(value["mean"])
-        and _numbers(value["std"], positive=True)
-        and len(value["mean"]) == len(value["std"])
-    ),
-    "scaling": lambda value: isinstance(value, dict) and _scaling(**value),
-    "seams": lambda value: value in (None, True, False),
-    "level": lambda value: value is None or (isinstance(value, int) and value > 0),
-    "graph": lambda value: value in (None, GRAPH, INT8),
-    "objects": lambda value: value is None or (isinstance(value, dict) and _objects(**value)),
-    "sha256": lambda value: (
-        isinstance(value, dict)
-        and all(isinstance(text, str) and Path(name).name == name for name, text in value.items())
-    ),
-}

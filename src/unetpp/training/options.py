@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from unetpp.bundle import NETWORKS
 from unetpp.data.groups import table_of
+from unetpp.description import NETWORKS
 from unetpp.errors import SettingError
 
 # Threads that draw crops, unless it is said how many.
