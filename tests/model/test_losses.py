@@ -135,8 +135,20 @@ def test_ignored_pixels_are_as_if_cut_out(name):
     y, p = draw(4, shape=(1, 40))
     marked = y.copy()
     marked[:, 25:] = 255
-    found = value(name, marked, p, ignore_index=255)
-    np.testing.assert_allclose(found, value(name, y[:, :25], p[:, :25]), rtol=1e-5)
+    cut = value(name, y[:, :25], p[:, :25])
+    np.testing.assert_allclose(value(name, marked, p, ignore_index=255), cut, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PIXEL + REGION)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("label", [-1, 3, 255])
+def test_labels_that_are_no_class_are_as_if_cut_out(name, channels, label):
+    y, p = draw(4, shape=(1, 40))
+    y, p = (np.minimum(y, 1), p[..., :1]) if channels == 1 else (y, p)
+    marked = np.where(np.arange(40) < 25, y, label)
+    cut = value(name, y[:, :25], p[:, :25])
+    np.testing.assert_allclose(value(name, marked, p), cut, rtol=1e-5)
+    np.testing.assert_allclose(value(name, marked[..., None], p), cut, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", PIXEL + REGION)

@@ -38,10 +38,11 @@ def test_a_class_absent_from_truth_and_prediction_is_left_out_of_the_mean():
     assert float(metric.result()) == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
-def test_ignored_pixels_do_not_count():
+@pytest.mark.parametrize("ignore_index", [255, None])
+def test_ignored_pixels_and_labels_that_are_no_class_do_not_count(ignore_index):
     y, p = draw(1)
     y[:, 3:] = 255
-    metric, cut = metrics.Dice(3, ignore_index=255), metrics.Dice(3)
+    metric, cut = metrics.Dice(3, ignore_index=ignore_index), metrics.Dice(3)
     metric.update_state(y, p)
     cut.update_state(y[:, :3], p[:, :3])
     assert float(metric.result()) == pytest.approx(float(cut.result()))

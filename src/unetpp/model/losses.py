@@ -7,7 +7,9 @@ of class c, sums run over the image's pixels, w_c is the weight of class c, s is
 
 Every function takes
 
-- y_true: integers (B, ...) or (B, ..., 1), or one-hot (B, ..., C);
+- y_true: class indices (B, ...) or (B, ..., 1), or exactly one-hot (B, ..., C). What is no index from 0 to C - 1, with
+  one channel 0 or 1, does not count. Soft masks, such as antialiased edges, are not meant: with one channel, what is
+  below 1 is background;
 - y_pred: probabilities (B, ..., C), as from a softmax; C = 1 is a foreground probability, as from a sigmoid;
 - class_weights: w_c by index, in any form `resolve_class_weights` takes, "balanced" being counted from y_true; with
   C = 1 those of background and foreground;

@@ -44,7 +44,7 @@ class SegmentationMetric(keras.metrics.Metric):
         ignore_index: the value of true pixels that do not count.
 
     `update_state` takes integers (B, ...), (B, ..., 1) or one-hot (B, ..., C), and probabilities (B, ..., C).
-    A score that is defined for no class is 0.
+    Labels that are no class do not count. A score that is defined for no class is 0.
 
     Raises:
         SettingError: for a class that is not there, for predictions of other than `num_classes` channels, and for
@@ -87,7 +87,10 @@ class SegmentationMetric(keras.metrics.Metric):
             predicted = ops.cast(ops.reshape(ops.argmax(y_pred, -1), (-1,)), "int32")
         one_hot = self.num_classes > 1 and len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] != 1
         true = ops.cast(ops.reshape(ops.argmax(y_true, -1) if one_hot else y_true, (-1,)), "int32")
-        return true, predicted, true != (-1 if self.ignore_index is None else self.ignore_index)
+        valid = ops.logical_and(true >= 0, true < max(2, self.num_classes))
+        if self.ignore_index is not None:
+            valid = ops.logical_and(valid, true != self.ignore_index)
+        return true, predicted, valid
 
     def result(self):
         """The score, or its mean: a float32 scalar."""

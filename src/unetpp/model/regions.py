@@ -45,7 +45,10 @@ def weighted_mean(values, w, empty=0.0):
 
 
 def pixels(y_true, y_pred, ignore_index):
-    """Truth and probabilities (B, N, C) and whether each pixel counts (B, N, 1), all float32."""
+    """Truth and probabilities (B, N, C) and whether each pixel counts (B, N, 1), all float32.
+
+    With C = 1, truth below 1 is background: soft masks are not meant.
+    """
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.cast(y_pred, "float32")
     check_shapes(y_true.shape, y_pred.shape)
     classes = y_pred.shape[-1]
@@ -57,7 +60,10 @@ def pixels(y_true, y_pred, ignore_index):
         valid = ops.ones_like(y[..., :1]) if ignore_index is None else 1 - channel(y, ignore_index)
         return y, p, valid
     index = ops.cast(ops.reshape(y_true, (rows, -1, 1)), "float32")
-    valid = ops.ones_like(index) if ignore_index is None else ops.cast(index != ignore_index, "float32")
+    # A label that is no class counts as little as one that is ignored.
+    counts = ops.logical_and(index >= 0, index < max(2, classes))
+    counts = counts if ignore_index is None else ops.logical_and(counts, index != ignore_index)
+    valid = ops.cast(counts, "float32")
     numbers = np.arange(1, 2) if classes == 1 else np.arange(classes)
     return ops.cast(index == ops.cast(numbers, "float32"), "float32"), p, valid
 
