@@ -11,6 +11,7 @@ from keras import ops
 
 from unetpp.errors import SettingError
 from unetpp.model import losses
+from unetpp.model.composed import Multiple, ignored
 from unetpp.model.weights import resolve_class_weights
 
 REGION = ["dice", "f1", "f_beta", "iou", "log_dice", "log_iou", "tversky", "generalised_dice", "lovasz"]
@@ -499,3 +500,37 @@ def test_a_region_loss_of_keras_by_image_is_weighted_by_the_classes_of_each(axis
         for total, times in ((loss, 1), (loss + losses.Dice(smooth=0.0, class_weights=[1, 50, 70]), 2)):
             found = total(hot, p.astype(np.float32), sample_weight=np.array(weights))
             assert float(found) == pytest.approx(times * (np.array(weights) * expected).mean(), rel=1e-5)
+
+
+def test_a_multiple_counts_so_many_times_in_a_sum():
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 3, (2, 5, 6)), rng.dirichlet(np.ones(3), (2, 5, 6)).astype(np.float32)
+    options = {"class_weights": [1, 2, 3], "ignore_index": 2}
+    entropy, dice = losses.Crossentropy(**options), losses.Dice(**options)
+    truth = float(entropy(y, p)) + 0.5 * float(dice(y, p))
+    found = [
+        entropy + 0.5 * dice,
+        dice * 0.5 + entropy,
+        0.25 * (4 * entropy + 2 * dice),
+        losses.get("crossentropy + 0.5 * dice", **options),
+        losses.get("1.*crossentropy+.5*dice", **options),
+    ]
+    for loss in found:
+        assert float(loss(y, p)) == pytest.approx(truth, rel=1e-6)
+        assert float(loss(y, p, [2, 0])) == pytest.approx(float((2 * loss)(y[:1], p[:1])) / 2, rel=1e-5)
+        assert ignored(loss) == 2
+        again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+        assert float(again(y, p)) == pytest.approx(truth, rel=1e-6)
+    # Of a loss of Keras with one value for the whole batch.
+    one_hot = np.eye(3, dtype=np.float32)[y]
+    sum_of_both = losses.Dice() + 3 * Multiple(keras.losses.Dice(), 0.5)
+    apart = float(losses.Dice()(one_hot, p)) + 1.5 * float(keras.losses.Dice()(one_hot, p))
+    assert float(sum_of_both(one_hot, p)) == pytest.approx(apart, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["2 * foci", "x * dice", "-1 * dice", "dice * 2", "* dice", "0 * dice", "dice *"]
+)
+def test_what_no_loss_can_be_multiplied_by_is_refused(name):
+    with pytest.raises(SettingError, match=r"there is no loss|cannot be multiplied by 0"):
+        losses.get(f"crossentropy + {name}")

@@ -9,7 +9,10 @@ from unetpp.model.weights import resolve_class_weights
 
 
 class Own(keras.losses.Loss):
-    """A loss of this package: a value an image, (B,) float32, and `a + b` is a sum, also with losses of Keras."""
+    """A loss of this package: a value an image, (B,) float32.
+
+    `a + b` is a sum and `2 * a` a multiple, also of sums with losses of Keras.
+    """
 
     # Whether no loss of others is in it, which may have one value for the whole batch.
     each_image = True
@@ -31,6 +34,11 @@ class Own(keras.losses.Loss):
     def __radd__(self, other):
         # As `sum` begins with 0.
         return self if isinstance(other, int) and other == 0 else add(other, self)
+
+    def __mul__(self, factor):
+        return times(self, factor)
+
+    __rmul__ = __mul__
 
 
 @keras.saving.register_keras_serializable(package="unetpp.losses")
@@ -65,6 +73,40 @@ class Sum(Own):
         """The loss that `get_config` describes."""
         losses = [keras.saving.deserialize_keras_object(loss) for loss in config["losses"]]
         return cls(losses, name=config["name"], reduction=config["reduction"])
+
+
+@keras.saving.register_keras_serializable(package="unetpp.losses")
+class Multiple(Own):
+    """A loss times a number, such as a term of a sum that counts less than the others.
+
+    Args:
+        loss: a Keras loss.
+        factor: above 0.
+
+    Raises:
+        SettingError: for another factor.
+    """
+
+    def __init__(self, loss, factor, *, name=None, reduction=None, dtype=None):
+        if not (isinstance(factor, (int, float)) and 0 < factor < float("inf")):
+            raise SettingError(f"a loss cannot be multiplied by {factor!r}", mend="give a number above 0")
+        super().__init__(name=name or loss.name, reduction=reduction or loss.reduction, dtype="float32")
+        self.loss, self.factor = loss, factor
+        self.each_image = getattr(loss, "each_image", False)
+
+    def call(self, y_true, y_pred):
+        """One value an image, (B,) float32, or for the whole batch, as the loss has."""
+        return self.factor * by_image(self.loss.call(y_true, y_pred))
+
+    def get_config(self):
+        """The arguments that make this loss again."""
+        loss = keras.saving.serialize_keras_object(self.loss)
+        return {"loss": loss, "factor": self.factor, "name": self.name, "reduction": self.reduction}
+
+    @classmethod
+    def from_config(cls, config):
+        """The loss that `get_config` describes."""
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
 
 
 @keras.saving.register_keras_serializable(package="unetpp.losses")
@@ -191,6 +233,15 @@ def add(loss, other):
     return Sum([*terms(loss), *terms(other)], reduction=shared_reduction([loss, other]))
 
 
+def times(loss, factor):
+    """A multiple of a loss; of a sum, the sum of its terms' multiples."""
+    if isinstance(loss, Sum):
+        return Sum([times(term, factor) for term in loss.losses], reduction=loss.reduction)
+    if isinstance(loss, Multiple):
+        return times(loss.loss, factor * loss.factor)
+    return Multiple(loss, factor)
+
+
 def shared_reduction(losses):
     """What the losses make of their values, such as "sum".
 
@@ -209,3 +260,16 @@ def shared_reduction(losses):
 def terms(loss):
     """The terms of a sum, or the loss alone."""
     return loss.losses if isinstance(loss, Sum) else [loss]
+
+
+def ignored(loss) -> int | None:
+    """The class whose true pixels no term of a loss counts, if there is one."""
+    found = {_ignored(term) for term in terms(loss)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _ignored(term) -> int | None:
+    """What one term does not count: `ignore_index` of this package, `ignore_class` of Keras."""
+    term = term.loss if isinstance(term, Multiple) else term
+    term = term.function if isinstance(term, Weighted) else term
+    return getattr(term, "options", {}).get("ignore_index", getattr(term, "ignore_class", None))

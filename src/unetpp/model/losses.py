@@ -23,12 +23,13 @@ occur in the image's truth: a class that is absent neither helps nor harms. With
 """
 
 import inspect
+import re
 
 import keras
 from keras import ops
 
 from unetpp.errors import SettingError
-from unetpp.model.composed import Own, Sum, Weighted, terms
+from unetpp.model.composed import Own, Sum, Weighted, times
 from unetpp.model.regions import (
     EPSILON,
     mean_over_pixels,
@@ -235,10 +236,11 @@ LOSSES = {cls.function.__name__: cls for cls in SegmentationLoss.__subclasses__(
 
 
 def get(identifier, **options):
-    """A loss by name, or a sum such as "crossentropy + dice"; a loss is returned as it is.
+    """A loss by name, or a sum such as "crossentropy + 0.5 * dice"; a loss is returned as it is.
 
     Args:
-        identifier: names of this module's functions joined by +, one of the functions, or any loss.
+        identifier: names of this module's functions joined by +, each with or without a factor, one of the functions,
+            or any loss.
         options: keyword arguments for every term.
 
     Raises:
@@ -255,30 +257,24 @@ def get(identifier, **options):
             what = f"options, such as {next(iter(options))}, are for losses by name"
             raise SettingError(what, mend="give them to the loss itself")
         return identifier
-    names = [name.strip() for name in identifier.split("+")]
-    for name in names:
-        if name not in LOSSES:
-            raise SettingError(f"there is no loss {name!r}", mend=f"the losses are {', '.join(LOSSES)}")
-    found = [LOSSES[name](**options) for name in names]
+    found = [_term(text, options) for text in identifier.split("+")]
     return found[0] if len(found) == 1 else Sum(found)
+
+
+def _term(text, options):
+    """A loss of a name, such as "dice", or a multiple of it, such as "0.5 * dice"."""
+    factor, star, name = (part.strip() for part in text.rpartition("*"))
+    if name not in LOSSES or not re.fullmatch(r"\d+\.?\d*|\.\d+" if star else "", factor):
+        what = f"there is no loss {text.strip()!r}"
+        raise SettingError(what, mend=f"the losses are {', '.join(LOSSES)}, or multiples such as 0.5 * dice")
+    loss = LOSSES[name](**options)
+    return times(loss, float(factor)) if star else loss
 
 
 def _class_of(function):
     """The Keras loss of a function of this module; None of anything else."""
     own = LOSSES.get(getattr(function, "__name__", ""))
     return own if own and own.function is function else None
-
-
-def ignored(loss) -> int | None:
-    """The class whose true pixels no term of a loss counts, if there is one."""
-    found = {_ignored(term) for term in terms(loss)}
-    return found.pop() if len(found) == 1 else None
-
-
-def _ignored(term) -> int | None:
-    """What one term does not count: `ignore_index` of this package, `ignore_class` of Keras."""
-    term = term.function if isinstance(term, Weighted) else term
-    return getattr(term, "options", {}).get("ignore_index", getattr(term, "ignore_class", None))
 
 
 def weighted_loss(loss, class_weights, *, class_names=None, **options):

@@ -10,8 +10,8 @@ import keras
 from keras import layers
 
 from unetpp.errors import SettingError
-from unetpp.model import losses
 from unetpp.model.blocks import block, check_settings, head, name_of, plain, pool, up
+from unetpp.model.composed import ignored
 from unetpp.model.objectives import check_shared, default_metrics, find_loss, head_shares
 from unetpp.model.policy import policy
 from unetpp.model.saving import STATE, check_layers
@@ -204,7 +204,7 @@ class UNetPP(keras.Model):
         super().compile(
             optimizer=keras.optimizers.Adam(5e-4) if optimizer is None else optimizer,
             loss=loss,
-            metrics=default_metrics(num_classes, losses.ignored(loss)) if metrics is None else metrics,
+            metrics=default_metrics(num_classes, ignored(loss)) if metrics is None else metrics,
             **kwargs,
         )
 

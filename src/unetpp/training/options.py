@@ -80,7 +80,7 @@ class Options:
         low_memory: compute activations again instead of keeping them.
         focus: the share of the crops that is centred on a pixel of a foreground class, each class alike.
         augmentation: how strongly crops differ from the images; 0 for flips and right angles alone.
-        loss: a sum of names of `unetpp.model.losses`.
+        loss: a sum of names of `unetpp.model.losses`, with factors if need be.
         class_weights: one a class, or "balanced", or None for all alike.
         learning_rate: the highest of the schedule.
         weight_decay: of AdamW.
