@@ -149,7 +149,7 @@ def report(run, data, **options):
 @click.option("--probabilities", is_flag=True, help="Also write class probabilities, float16 TIFF.")
 @click.option("--uncertainty", is_flag=True, help="Also write entropy and disagreement, float16 TIFF.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--resume", is_flag=True, help="Leave out images whose outputs exist.")
+@click.option("--resume", is_flag=True, help="Leave out images whose outputs exist, by this model.")
 @click.option("--ensemble", type=PATH, multiple=True, help="Another model to average with; may be repeated.")
 @click.option("--cluster", metavar="ADDRESS", help="Spread over a Dask cluster, such as tcp://host:8786.")
 @click.option("--workers", type=click.IntRange(1), help="Spread over so many processes on this machine.")
