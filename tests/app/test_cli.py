@@ -18,6 +18,7 @@ import tifffile
 from commands import FAST, first, pixels, refuses, run
 from PIL import Image
 
+from unetpp.app import terminal
 from unetpp.app.cli import cli
 from unetpp.app.options import Duration
 from unetpp.bundle import DESCRIPTION
@@ -221,11 +222,14 @@ def test_summary_names_the_classes(trained, capsys):
     assert "Total params" in printed
 
 
-def test_a_summary_that_nobody_reads_to_its_end_is_no_error(trained):
-    command = f"'{sys.executable}' -m unetpp summary '{trained}'"
-    script = f"set -o pipefail; {command} | head -n 1"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, 'Model: "unetpp"\n', "")
+def test_a_summary_that_nobody_reads_to_its_end_is_no_error(trained, monkeypatch, capsys):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody:
+        monkeypatch.setattr(terminal.console, "file", nobody)
+        assert run("summary", trained) == 0
+    # Nor does Keras print past it, which would end the process.
+    assert capsys.readouterr() == ("", "")
 
 
 def test_help_is_quick_and_loads_no_keras():
