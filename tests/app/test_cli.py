@@ -18,6 +18,7 @@ import tifffile
 from commands import FAST, first, pixels, refuses, run
 from PIL import Image
 
+from unetpp.app import run as app_run
 from unetpp.app import terminal
 from unetpp.app.cli import cli
 from unetpp.app.options import Duration
@@ -226,7 +227,8 @@ def test_a_summary_that_nobody_reads_to_its_end_is_no_error(trained, monkeypatch
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as nobody:
-        monkeypatch.setattr(terminal.console, "file", nobody)
+        for module in (terminal, app_run):
+            monkeypatch.setattr(module, "console", terminal.Unheard(file=nobody))
         assert run("summary", trained) == 0
     # Nor does Keras print past it, which would end the process.
     assert capsys.readouterr() == ("", "")
