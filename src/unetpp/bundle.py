@@ -91,6 +91,7 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
     """
     folder = Path(folder)
     settings = {name: value for name, value in bundle.settings.items() if name not in ("name", *STATE)}
+    bundle = replace(bundle, settings=settings)
     check_description(bundle)
     fresh, old = folder.with_name(f".{folder.name}.new"), former(folder)
     try:
@@ -100,7 +101,7 @@ def save_bundle(folder: Path, bundle: Bundle, model) -> Bundle:
             shutil.rmtree(leftover, ignore_errors=True)
         fresh.mkdir(parents=True)
         write_durable(fresh / WEIGHTS, weights_of(model))
-        bundle = replace(bundle, settings=settings, sha256={WEIGHTS: checksum(fresh / WEIGHTS)})
+        bundle = replace(bundle, sha256={WEIGHTS: checksum(fresh / WEIGHTS)})
         write_durable(fresh / DESCRIPTION, description(bundle))
         exchange(folder, fresh, old)
     except OSError as error:

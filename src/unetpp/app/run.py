@@ -2,7 +2,6 @@
 
 import shlex
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from unetpp.app.backends import choose_backend, import_training, open_models, prepare_engine
@@ -189,13 +188,10 @@ def show_summary(model: Path | None) -> None:
         ("objects", words(bundle.objects)),
         ("long side", str(bundle.scaling.long_side or "as it is")),
     ]
-    if bundle.normalization.per_image:
-        rows.append(("normalisation", "each image by itself"))
-    else:
-        of = asdict(bundle.normalization)
-        named = (f"{name} {' '.join(f'{value:.3f}' for value in of[name])}" for name in ("mean", "std"))
-        rows.append(("normalisation", ", ".join(named)))
-    if bundle.normalization.bits:
-        rows.append(("bits", str(bundle.normalization.bits)))
+    scale = bundle.normalization
+    mean, std = (" ".join(f"{value:.3f}" for value in values) for values in (scale.mean, scale.std))
+    rows.append(("normalisation", "each image by itself" if scale.per_image else f"mean {mean}, std {std}"))
+    if scale.bits:
+        rows.append(("bits", str(scale.bits)))
     rows += [(name, what) for name, what in facts_of(bundle) if name.startswith("trained")]
     print_table(settings_table(rows))
