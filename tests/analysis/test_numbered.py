@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.measure import regionprops_table
 
-from unetpp.analysis.numbered import as_numbered, last_rows, open_numbered
+from unetpp.analysis.numbered import as_numbered, find_numbered, last_rows
 from unetpp.analysis.objects import measure
+from unetpp.analysis.planes import Rows, open_numbers
 from unetpp.analysis.strips import whole_objects
-from unetpp.analysis.subjects import Rows
 from unetpp.errors import MaskError
 
 SAME = {
@@ -85,5 +85,5 @@ def test_strips_hold_every_number_once_and_whole(seed, pixels):
 )
 def test_what_no_object_is_numbered_with_is_refused(numbers, saying, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", numbers)
-    with pytest.raises(MaskError, match=saying), open_numbered(tmp_path / "a.tif"):
-        pass
+    with open_numbers(tmp_path / "a.tif") as planes, pytest.raises(MaskError, match=saying):
+        find_numbered(planes.rows(()), tmp_path / "a.tif")

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.draw import disk, polygon2mask
 
-from unetpp.analysis import outlines, strips, subjects
+from unetpp.analysis import outlines, planes, strips
 from unetpp.data.images import write_png
 from unetpp.data.pyramids import write_ome_tiff
 
@@ -210,7 +210,7 @@ def test_a_slide_s_objects_are_those_of_the_image(tmp_path, monkeypatch):
     write_ome_tiff(tmp_path / "slide.ome.tif", [labels], "YX")
     options = ("--also", "instances", "--pixel-size", "0.5")
     assert run("measure", tmp_path / "whole.png", "--out", tmp_path / "whole", *options) == 0
-    monkeypatch.setattr(subjects, "LARGE", 1000)
+    monkeypatch.setattr(planes, "LARGE", 1000)
     monkeypatch.setattr(strips.whole_objects, "__kwdefaults__", {"pixels": 20_000})
     assert run("measure", tmp_path / "slide.ome.tif", "--out", tmp_path / "slide", *options) == 0
 
@@ -239,7 +239,7 @@ def test_a_disk_too_small_for_the_numbers_of_a_slide_is_no_crash(large, size, tm
     out = tmp_path / "out"
     out.mkdir()
     if large:
-        monkeypatch.setattr(subjects, "LARGE", 1000)
+        monkeypatch.setattr(planes, "LARGE", 1000)
     with mounted(out, size):
         command = ("measure", tmp_path / "some.png", "--out", out, "--also", "instances")
         if large:

@@ -17,10 +17,10 @@ from unetpp.inference.jobs import find_jobs
 @pytest.fixture(params=[1000, 1_000_000], ids=["large", "small"])
 def size(request, monkeypatch):
     """Label images of 12,000 pixels are large, and read by strips of few rows, or they are not."""
-    from unetpp.analysis import strips, subjects
+    from unetpp.analysis import planes, strips
 
-    monkeypatch.setattr(subjects, "LARGE", request.param)
-    monkeypatch.setattr(subjects, "PIXELS", 600)
+    monkeypatch.setattr(planes, "LARGE", request.param)
+    monkeypatch.setattr(planes, "PIXELS", 600)
     monkeypatch.setattr(strips.whole_objects, "__kwdefaults__", {"pixels": 600})
 
 
@@ -88,7 +88,6 @@ def test_labels_mean_the_same_however_stored_and_large(kind, size, tmp_path):
         ("huge", "the mask holds 1e+30"),
         ("huge below 0", "the mask holds -9.22337e+18"),
         ("colours", "colour picture"),
-        ("stack", "stack"),
     ],
 )
 def test_no_labels_are_refused_however_large(kind, saying, size, tmp_path, capsys):
@@ -97,7 +96,7 @@ def test_no_labels_are_refused_however_large(kind, saying, size, tmp_path, capsy
     refuses(capsys, *command, saying=["a.tif", saying])
 
 
-def test_a_stack_is_no_image_of_labels(size, tmp_path, capsys):
+def test_a_stack_is_no_image_of_one_label_image(size, tmp_path, capsys):
     store(tmp_path / "labels" / "a.tif", "uint8")
     store(tmp_path / "images" / "a.tif", "stack")
     options = ["--images", tmp_path / "images", "--out", tmp_path / "out"]

@@ -4,9 +4,7 @@ import json
 import shutil
 import sys
 
-import numpy as np
 import pytest
-import tifffile
 from commands import first, pixels, refuses, run
 from drawn import rows, write_zarr
 
@@ -18,9 +16,9 @@ from unetpp.bundle import find_bundle, read_bundle
 def test_images_too_large_to_be_drawn_are_told_before_any_work(
     command, labelled, trained, monkeypatch, capsys
 ):
-    from unetpp.analysis import subjects
+    from unetpp.analysis import planes
 
-    monkeypatch.setattr(subjects, "LARGE", 9599)
+    monkeypatch.setattr(planes, "LARGE", 9599)
     (labelled / "images" / "broken.png").write_bytes(b"no picture")
     options = ["--out", labelled / "out", "--also", "numbered"]
     options += ["--images", labelled / "images"] if command == "measure" else ["--objects"]
@@ -110,11 +108,8 @@ def test_nothing_but_labels_is_written_where_nothing_is_split(trained, data, tmp
 
 
 def test_what_cannot_be_measured_is_not_predicted_either(trained, data, tmp_path, capsys):
-    stack = np.random.default_rng(0).integers(0, 255, (2, 20, 30), np.uint8)
-    tifffile.imwrite(tmp_path / "stack.ome.tif", stack, metadata={"axes": "TYX"})
     image = sorted((data / "images").iterdir())[0]
     for source, out, options, saying in (
-        (tmp_path / "stack.ome.tif", tmp_path / "out", [], "objects of a stack"),
         (image, tmp_path / "labels.png", [], "need a folder"),
         (image, tmp_path / "out", ["--split", "whale"], "no class whale"),
         (image, tmp_path / "out", ["--pixel-size", "0"], "--pixel-size"),

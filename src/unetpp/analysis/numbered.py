@@ -1,14 +1,12 @@
 """Label images whose numbers are those of objects, as people and other programs draw them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from unetpp.analysis.planes import Rows, stripes
 from unetpp.analysis.separate import without
-from unetpp.analysis.subjects import Rows, open_numbers, stripes
 from unetpp.errors import MaskError
 
 # The highest number that label images of instances are written with.
@@ -17,10 +15,10 @@ HIGHEST = 2**32 - 1
 
 @dataclass(frozen=True)
 class Numbered(Rows):
-    """The objects of a label image, which is read by rows as their ranks: 1 to n, 0 where there is none.
+    """The objects of a plane of a label image, which is read by rows as their ranks: 1 to n, 0 where there is none.
 
     Attributes:
-        ids: (n + 1,) the number of each rank in the label image, from 0 on.
+        ids: (n + 1,) the number of each rank there, from 0 on.
         last: (n + 1,) the last row that each is in, -1 for rank 0.
     """
 
@@ -28,25 +26,23 @@ class Numbered(Rows):
     last: np.ndarray
 
 
-@contextmanager
-def open_numbered(path: Path) -> Iterator[Numbered]:
-    """The objects of a label image, however large it is and however they are numbered.
+def find_numbered(numbers: Rows, path: Path) -> Numbered:
+    """The objects of a plane of a label image, however large it is and however they are numbered.
 
     Raises:
         ImageError, MaskError: if it cannot be read, or has other numbers than objects can have.
     """
-    with open_numbers(path) as numbers:
-        last = last_rows(numbers) | {0: -1}
-        for number in (min(last), max(last)):
-            if not 0 <= number <= HIGHEST:
-                mend = f"number objects from 1 to {HIGHEST}"
-                raise MaskError(f"an object has the number {number}", where=path, mend=mend)
-        ids = np.array(sorted(last))
+    last = last_rows(numbers) | {0: -1}
+    for number in (min(last), max(last)):
+        if not 0 <= number <= HIGHEST:
+            mend = f"number objects from 1 to {HIGHEST}"
+            raise MaskError(f"an object has the number {number}", where=path, mend=mend)
+    ids = np.array(sorted(last))
 
-        def read(rows: slice) -> np.ndarray:
-            return np.searchsorted(ids, numbers.read(rows)).astype(np.int32)
+    def read(rows: slice) -> np.ndarray:
+        return np.searchsorted(ids, numbers.read(rows)).astype(np.int32)
 
-        yield Numbered(numbers.size, read, ids, np.array([last[number] for number in ids.tolist()]))
+    return Numbered(numbers.size, read, ids, np.array([last[number] for number in ids.tolist()]))
 
 
 def last_rows(numbers: Rows) -> dict[int, int]:

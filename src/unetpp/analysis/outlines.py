@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -31,6 +31,7 @@ class Outline:
         box: left, top, width, height.
         parts: of each of its parts the outer ring, then those of its holes: (n, 2) x and y, closed; 0 is the outer edge
             of the first pixel.
+        plane: its index along each axis of planes, such as {"t": 0, "z": 3}; {} where an image has one plane.
     """
 
     number: int
@@ -38,10 +39,16 @@ class Outline:
     area: int
     box: tuple[int, int, int, int]
     parts: tuple[tuple[np.ndarray, ...], ...]
+    plane: Mapping[str, int]
 
 
 def outlines(
-    numbers: np.ndarray, classes: np.ndarray, *, top: int = 0, ids: np.ndarray | None = None
+    numbers: np.ndarray,
+    classes: np.ndarray,
+    *,
+    top: int = 0,
+    ids: np.ndarray | None = None,
+    plane: Mapping[str, int] | None = None,
 ) -> Iterator[Outline]:
     """The outlines of all objects.
 
@@ -50,6 +57,7 @@ def outlines(
         classes: (n + 1,) the class of each number.
         top: the image's row that `numbers` begins with.
         ids: (n,) what each object's outline is numbered with, if not as it is here.
+        plane: in which they are, as of `Outline`.
     """
     for number, box in enumerate(ndimage.find_objects(numbers), start=1):
         if box is None:
@@ -64,7 +72,7 @@ def outlines(
         height, width = mask.shape
         place = (box[1].start, box[0].start + top, width, height)
         own = number if ids is None else int(ids[number - 1])
-        yield Outline(own, int(classes[number]), int(mask.sum()), place, with_holes(rings))
+        yield Outline(own, int(classes[number]), int(mask.sum()), place, with_holes(rings), plane or {})
 
 
 def with_holes(rings: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], ...]:
@@ -112,11 +120,14 @@ def write_geojson(path: Path, found: Sequence[Outline], names: Sequence[str]) ->
 
 def feature(o: Outline, names: Sequence[str]) -> dict[str, Any]:
     """An outline as GeoJSON has it."""
+    # QuPath's own: a channel of -1 is all of them.
+    plane = {"plane": {"c": -1, "z": 0, "t": 0, **o.plane}} if o.plane else {}
     return {
         "type": "Feature",
         "geometry": {
             "type": "MultiPolygon",
             "coordinates": [[ring.round(2).tolist() for ring in part] for part in o.parts],
+            **plane,
         },
         "properties": {
             "objectType": "annotation",
@@ -137,8 +148,10 @@ def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> No
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
         for o in found:
             for k, part in enumerate(o.parts):
-                name = f"{names[o.index]}-{o.number}" + (f".{k}" if k else "")
-                roi = roifile.ImagejRoi.frompoints(in_one(part), name=name)
+                # A number may be in several planes.
+                name = "-".join([names[o.index], str(o.number), *(f"{a}{n}" for a, n in o.plane.items())])
+                name += f".{k}" if k else ""
+                roi = roifile.ImagejRoi.frompoints(in_one(part), name=name, **o.plane)
                 roi.roitype = roifile.ROI_TYPE.POLYGON
                 roi.stroke_color = bytes([255, *colour_of(o.index)])
                 file.writestr(f"{name}.roi", roi.tobytes())

@@ -1,7 +1,6 @@
 """What is measured: label images, and what lies beside them."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -9,11 +8,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import tifffile
 
-from unetpp.analysis.strips import PIXELS
-from unetpp.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, image_size, read_image
-from unetpp.data.masks import check_lossless, class_step, count_values, read_indices, to_indices
+from unetpp.analysis.planes import Planes, has_many_pixels, letters, one_plane, open_image
+from unetpp.data.images import IMAGE_SUFFIXES, image_size
 from unetpp.data.names import composed, full_path, is_hidden, plain_name, unique_names, with_suffix
-from unetpp.data.regions import LARGE, Regions, is_zarr, open_regions
+from unetpp.data.regions import LARGE, is_zarr, open_regions
 from unetpp.errors import DatasetError, ImageError, SettingError
 
 
@@ -125,114 +123,27 @@ def below(path: Path, folder: Path) -> PurePosixPath:
     return PurePosixPath(path.relative_to(folder).as_posix())
 
 
-@dataclass(frozen=True)
-class Rows:
-    """An image that is read by rows.
-
-    Attributes:
-        size: (height, width).
-        read: gives rows, (h, width) of numbers or (h, width, C) of pixels.
-    """
-
-    size: tuple[int, int]
-    read: Callable[[slice], np.ndarray]
-
-
 @contextmanager
-def open_labels(path: Path, num_classes: int) -> Iterator[Rows]:
-    """The class indices of a label image, which mean what `read_mask` takes them for, however large it is.
+def open_beside(subject: Subject, labels: Planes, num_classes: int) -> Iterator[dict[str, Planes]]:
+    """A subject's image and probabilities, as far as there are any.
 
     Raises:
-        ImageError, MaskError: if it cannot be read, or has other values than classes.
+        ImageError: if one cannot be read, or has another size or other planes than the labels.
     """
-    with open_numbers(path) as numbers:
-        # What 255 means, the whole image says.
-        step = class_step(count_labels(numbers), num_classes, path)
-        yield Rows(numbers.size, lambda rows: (numbers.read(rows) // step).astype(np.uint8))
-
-
-@contextmanager
-def open_numbers(path: Path) -> Iterator[Rows]:
-    """The whole numbers of a label image, which is read at once or, if it is large, by region.
-
-    Raises:
-        ImageError, MaskError: if it cannot be read, or is no label image.
-    """
-    if not is_large(path):
-        numbers = read_indices(path)
-        yield Rows(numbers.shape[:2], numbers.__getitem__)
-        return
-    check_lossless(path)
-    with open_plane(path, indices=True) as (plane, columns):
-        yield Rows(plane.size, lambda rows: to_indices(plane.read_raw((), rows, columns), path))
-
-
-def count_labels(numbers: Rows) -> dict[int, int]:
-    """How many pixels have each number."""
-    values: Counter[int] = Counter()
-    for rows in stripes(numbers.size):
-        values.update(count_values(numbers.read(rows)))
-    return values
-
-
-def stripes(size: tuple[int, int]) -> Iterator[slice]:
-    """All rows of an image of a size (height, width), some at a time."""
-    height, rows = size[0], max(1, PIXELS // size[1])
-    for top in range(0, height, rows):
-        yield slice(top, min(height, top + rows))
-
-
-@contextmanager
-def open_image(path: Path) -> Iterator[Rows]:
-    """The pixels of an image, which is read at once or, if it is large, by region.
-
-    Raises:
-        ImageError: if it cannot be read.
-    """
-    if not is_large(path):
-        pixels = read_image(path)
-        yield Rows(pixels.shape[:2], pixels.__getitem__)
-        return
-    with open_plane(path) as (plane, columns):
-        yield Rows(plane.size, lambda rows: plane.read((), rows, columns))
-
-
-@contextmanager
-def open_plane(path: Path, *, indices: bool = False) -> Iterator[tuple[Regions, slice]]:
-    """An image of one plane for reading by region, and all its columns; see `open_regions`.
-
-    Raises:
-        ImageError: if it cannot be read, or has more planes or no pixels.
-    """
-    with open_regions(path, indices=indices) as regions:
-        if regions.plane_shape:
-            raise ImageError("this is a stack of planes", where=path, mend="give its planes one by one")
-        if 0 in regions.size:
-            raise ImageError("the image has no pixels", where=path, mend="export it again")
-        yield regions, slice(0, regions.size[1])
-
-
-@contextmanager
-def open_beside(
-    subject: Subject, size: tuple[int, int], num_classes: int
-) -> Iterator[dict[str, Callable[[slice], np.ndarray]]]:
-    """What reads rows of a subject's image and probabilities, as far as there are any.
-
-    Raises:
-        ImageError: if one cannot be read, or has another size than the labels.
-    """
-    with ExitStack() as stack_:
-        found: dict[str, Rows] = {}
+    with ExitStack() as stack:
+        found: dict[str, Planes] = {}
         if subject.image is not None:
-            found["image"] = stack_.enter_context(open_image(subject.image))
+            found["image"] = stack.enter_context(open_image(subject.image))
         if subject.probabilities is not None:
-            planes = read_probabilities(subject.probabilities, num_classes)
-            found["probabilities"] = Rows(planes.shape[:2], planes.__getitem__)
-        for name, rows in found.items():
-            if rows.size != size:
-                what = f"it has {rows.size[1]} x {rows.size[0]} pixels, its labels {size[1]} x {size[0]}"
-                raise ImageError(what, where=getattr(subject, name), mend="give labels of the same image")
-        yield {name: rows.read for name, rows in found.items()}
+            found["probabilities"] = one_plane(read_probabilities(subject.probabilities, num_classes))
+        for name, other in found.items():
+            where, mend, size = getattr(subject, name), "give labels of the same image", labels.size
+            if other.size != size:
+                what = f"it has {other.size[1]} x {other.size[0]} pixels, its labels {size[1]} x {size[0]}"
+                raise ImageError(what, where=where, mend=mend)
+            if (other.axes, other.shape) != (labels.axes, labels.shape):
+                raise ImageError(f"it is {other}, its labels are {labels}", where=where, mend=mend)
+        yield found
 
 
 def read_probabilities(path: Path, num_classes: int) -> np.ndarray:
@@ -259,18 +170,6 @@ def read_probabilities(path: Path, num_classes: int) -> np.ndarray:
     return np.moveaxis(planes, 0, -1).astype(np.float32)
 
 
-def is_large(path: Path) -> bool:
-    """Whether an image is read by region."""
-    if is_zarr(path):
-        return True
-    return path.suffix.lower() in TIFF_SUFFIXES and has_many_pixels(image_size(path))
-
-
-def has_many_pixels(size: tuple[int, int]) -> bool:
-    """Whether an image of a size (height, width) is more than is held, or drawn, as a whole."""
-    return size[0] * size[1] > LARGE
-
-
 def check_drawable(path: Path) -> None:
     """Raise SettingError if an image is too large for a picture of its objects.
 
@@ -285,3 +184,17 @@ def check_drawable(path: Path) -> None:
         if has_many_pixels(size):
             what = f"--also numbered cannot draw {size[1]} x {size[0]} pixels, but {LARGE / 1e6:g} million at most"
             raise SettingError(what, where=path, mend="leave it out, or this image")
+
+
+def check_stack(path: Path, extras: Sequence[str]) -> None:
+    """Raise SettingError if what is asked for besides tables cannot be of a stack of planes."""
+    mend = "leave it out, or give the planes as images"
+    for extra in ("numbered", "coco"):
+        if extra in extras:
+            raise SettingError(f"there is no --also {extra} of a stack", where=path, mend=mend)
+    with open_regions(path, indices=True) as regions:
+        axes = letters(regions)
+    for extra in ("geojson", "roi"):
+        if extra in extras and not {*axes} <= {*"tz"}:
+            what = f"--also {extra} knows planes of t and z, and these are of {', '.join(axes)}"
+            raise SettingError(what, where=path, mend=mend)

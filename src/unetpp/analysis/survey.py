@@ -1,23 +1,26 @@
 """Label images to tables of their objects, and what else is asked for."""
 
+import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 
 from unetpp.analysis import outlines
 from unetpp.analysis.legend import draw_numbers, with_legend
-from unetpp.analysis.numbered import Numbered, as_numbered, open_numbered
+from unetpp.analysis.numbered import Numbered, as_numbered, find_numbered
 from unetpp.analysis.objects import count_objects, measure
 from unetpp.analysis.overlay import draw_overlay
+from unetpp.analysis.planes import has_many_pixels, open_image, open_labels, open_numbers
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.separate import separate, without
 from unetpp.analysis.strips import whole_objects
-from unetpp.analysis.subjects import Subject, has_many_pixels, open_beside, open_image, open_labels
+from unetpp.analysis.subjects import Subject, open_beside
 from unetpp.analysis.tables import Table, stack, write_table
 from unetpp.data.images import atomic_path, write_jpeg
 from unetpp.data.pyramids import write_ome_tiff
@@ -41,13 +44,16 @@ def survey(
 ) -> tuple[Table, Table, list[UnetppError]]:
     """Measure the objects of label images; one that cannot be measured does not stop the rest.
 
-    Writes OUT/objects.csv, a row an object, and OUT/counts.csv, a row an image and class. The extras are:
+    Writes OUT/objects.csv, a row an object, and OUT/counts.csv, a row an image and class. Each plane of a stack is
+    measured as an image of its own: the tables get columns such as t and z, its index from 0 on, and counts a row a
+    plane and class. Numbers of objects go on from plane to plane. The extras are:
 
-    - instances: OUT/instances/NAME.tif, the number of each pixel's object, uint16 or, for more objects, uint32; of more
-      than 40 megapixels an OME-TIFF, uint32;
+    - instances: OUT/instances/NAME.tif, the number of each pixel's object, uint16 or, for more objects, uint32; of
+      stacks, and of more than 40 megapixels, an OME-TIFF, uint32;
     - numbered: OUT/numbered/NAME.jpg, the objects drawn on the image with their numbers, where there is an image; see
       `check_drawable`;
-    - geojson: OUT/geojson/NAME.geojson for QuPath; roi: OUT/roi/NAME.zip for ImageJ; coco: OUT/coco.json.
+    - geojson: OUT/geojson/NAME.geojson for QuPath; roi: OUT/roi/NAME.zip for ImageJ; coco: OUT/coco.json; see
+      `check_stack`.
 
     Args:
         subjects: what to measure.
@@ -70,6 +76,7 @@ def survey(
     out.mkdir(parents=True, exist_ok=True)
     tables, counts, coco = [], [], outlines.Coco(names)
     failures: list[UnetppError] = []
+    axes: set[str] = set()
     for subject in subjects:
         try:
             seen = look(subject, names, rules, out, extras)
@@ -78,17 +85,20 @@ def survey(
             failures.append(error)
             done(subject)
             continue
-        tables.append({"image": repeated(subject.name, len(seen.table["id"])), **seen.table})
-        tally = count_objects(
-            seen.table, names, seen.size, pixel_size=rules.pixel_size, drop_border=rules.drop_border
-        )
-        counts.append({"image": repeated(subject.name, len(names) - 1), **tally})
+        axes |= {*seen.axes}
+        for plane, table in seen.tables.items():
+            where = {"image": subject.name, **dict(zip(seen.axes, plane, strict=True))}
+            tally = count_objects(
+                table, names, seen.size, pixel_size=rules.pixel_size, drop_border=rules.drop_border
+            )
+            tables.append(begin(table, where))
+            counts.append(begin(tally, where))
         if "coco" in extras:
             coco.add(subject.file, seen.size, seen.outlines)
         done(subject)
     if not tables:
         raise failures[0]
-    objects, totals = stack(tables), stack(counts)
+    objects, totals = (with_planes(stack(parts), sorted(axes)) for parts in (tables, counts))
     paths = common_paths(out, suffix, extras)
     write_table(paths["objects"], objects)
     write_table(paths["counts"], totals)
@@ -113,14 +123,16 @@ class Seen:
     """What was found in an image.
 
     Attributes:
-        table: of `measure`.
+        axes: of its planes, such as "tz"; "" for one plane.
+        tables: of `measure`, by the index of their plane.
         size: (height, width).
         outlines: of the objects, if asked for.
-        numbers: (H, W) uint32, the id of each pixel's object, if asked for.
-        classes: (n + 1,) that of each object, as the table has them, after that of the background.
+        numbers: (*planes, H, W) uint32, the id of each pixel's object, if asked for.
+        classes: (n + 1,) that of each object, as the tables have them, after that of the background.
     """
 
-    table: Table
+    axes: str
+    tables: dict[tuple[int, ...], Table]
     size: tuple[int, int]
     outlines: list[outlines.Outline]
     numbers: np.ndarray | None
@@ -128,40 +140,47 @@ class Seen:
 
 
 def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras: Sequence[str]) -> Seen:
-    """Measure the objects of one image, strip by strip if it is large."""
-    tables: list[Table] = []
+    """Measure the objects of one image plane by plane, strip by strip if it is large."""
     found: list[outlines.Outline] = []
     parts = [np.zeros(1, np.uint8)]
     with (
-        open_numbered(subject.labels)
+        open_numbers(subject.labels)
         if rules.instances
         else open_labels(subject.labels, len(names)) as labels,
-        open_beside(subject, labels.size, len(names)) as beside,
+        open_beside(subject, labels, len(names)) as beside,
     ):
-        canvas = on_disk(out, labels.size) if {"instances", "numbered"} & {*extras} else None
+        drawn = {"instances", "numbered"} & {*extras}
+        canvas = on_disk(out, (*labels.shape, *labels.size)) if drawn else None
+        tables: dict[tuple[int, ...], list[Table]] = {plane: [] for plane in labels}
         count = 0
 
         def strips():
-            thin, last = rules.indices(names)["thin"], labels.last if isinstance(labels, Numbered) else None
-            for top, strip in whole_objects(labels.read, labels.size, thin=thin, last=last):
-                images = {name: read(slice(top, top + len(strip))) for name, read in beside.items()}
-                yield top, strip, images
+            thin = rules.indices(names)["thin"]
+            for plane in labels:
+                rows = labels.rows(plane)
+                rows = find_numbered(rows, subject.labels) if rules.instances else rows
+                last, own = (rows.last, rows.ids) if isinstance(rows, Numbered) else (None, None)
+                for top, strip in whole_objects(rows.read, rows.size, thin=thin, last=last):
+                    place = slice(top, top + len(strip))
+                    yield plane, own, top, strip, {name: of.read(plane, place) for name, of in beside.items()}
 
         def work(item):
-            top, strip, images = item
-            return top, measure_strip(strip, names, rules, top, labels.size[0], images)
+            plane, own, top, strip, images = item
+            return plane, own, top, measure_strip(strip, names, rules, top, labels.size[0], images)
 
-        for top, (numbers, classes, table) in ahead(work, strips()):
-            ids = labels.ids[table["id"]] if isinstance(labels, Numbered) else table["id"] + count
-            tables.append({**table, "id": ids})
+        for plane, own, top, (numbers, classes, table) in ahead(work, strips()):
+            ids = table["id"] + count if own is None else own[table["id"]]
+            tables[plane].append({**table, "id": ids})
             if {*outlines.FORMATS} & {*extras}:
-                found += outlines.outlines(numbers, classes, top=top, ids=ids)
+                where = dict(zip(labels.axes, plane, strict=True))
+                found += outlines.outlines(numbers, classes, top=top, ids=ids, plane=where)
             if canvas is not None:
-                place = canvas[top : top + len(numbers)]
+                place = canvas[(*plane, slice(top, top + len(numbers)))]
                 place[numbers > 0] = ids[numbers[numbers > 0] - 1]
             parts.append(classes[1:])
             count += len(classes) - 1
-    return Seen(stack(tables), labels.size, found, canvas, np.concatenate(parts))
+    of_planes = {plane: stack(some) for plane, some in tables.items()}
+    return Seen(labels.axes, of_planes, labels.size, found, canvas, np.concatenate(parts))
 
 
 def measure_strip(labels, names, rules: Rules, top: int, height: int, images: dict[str, np.ndarray]):
@@ -191,15 +210,15 @@ def measure_strip(labels, names, rules: Rules, top: int, height: int, images: di
     return numbers, classes, {**table, "id": own[1:]}
 
 
-def on_disk(folder: Path, size: tuple[int, int]) -> np.ndarray:
-    """Zeros, (height, width) uint32, that may be larger than the memory; the file has no name, so none is left.
+def on_disk(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros of a shape, uint32, that may be larger than the memory; the file has no name, so none is left.
 
     Raises:
         OutputError: if the disk has no room for them.
     """
-    if not has_many_pixels(size):
-        return np.zeros(size, np.uint32)
-    taken = 4 * size[0] * size[1]
+    if not has_many_pixels(shape):
+        return np.zeros(shape, np.uint32)
+    taken = 4 * math.prod(shape)
     with tempfile.TemporaryFile(dir=folder) as file:
         # What is mapped but not on the disk would end the process where that is full.
         if hasattr(os, "posix_fallocate"):
@@ -208,7 +227,7 @@ def on_disk(folder: Path, size: tuple[int, int]) -> np.ndarray:
             except OSError as error:
                 what = f"there is no room for {taken / 1e9:.1f} GB of numbers ({error.strerror})"
                 raise OutputError(what, where=folder, mend="make room, or choose another place") from error
-        return np.memmap(file, np.uint32, "w+", shape=size)
+        return np.memmap(file, np.uint32, "w+", shape=shape)
 
 
 def write_extras(
@@ -224,15 +243,15 @@ def write_extras(
             write_instances(path, seen, rules.pixel_size)
         elif extra == "numbered" and subject.image:
             with open_image(subject.image) as image:
-                pixels = image.read(slice(0, image.size[0]))
+                pixels = image.read((), slice(0, image.size[0]))
             write_jpeg(path, draw_instances(pixels, seen, names, rules.pixel_size))
 
 
 def write_instances(path: Path, seen: Seen, pixel_size: float | None) -> None:
-    """Write a label image of instances: uint16, or uint32 where there are more; a large one as OME-TIFF."""
+    """Write a label image of instances: uint16, or uint32 where there are more; a large one or a stack as OME-TIFF."""
     assert seen.numbers is not None
-    if has_many_pixels(seen.size):
-        write_ome_tiff(path, [seen.numbers], "YX", square(pixel_size))
+    if seen.axes or has_many_pixels(seen.size):
+        write_ome_tiff(path, [seen.numbers], seen.axes + "YX", square(pixel_size))
         return
     kind = np.uint16 if seen.numbers.max(initial=0) < 2**16 else np.uint32
     with atomic_path(path) as temporary:
@@ -244,12 +263,13 @@ def draw_instances(
 ) -> np.ndarray:
     """Objects with their contours and numbers, above a legend: (height, width, 3) uint8."""
     assert seen.numbers is not None
-    ids = np.append(0, seen.table["id"])
+    [table] = seen.tables.values()
+    ids = np.append(0, table["id"])
     order = np.argsort(ids)
     labels = seen.classes[order][np.searchsorted(ids, seen.numbers, sorter=order)]
     drawn = draw_overlay(image, labels, outlined=seen.numbers)
-    y, x = middles(seen.numbers, seen.table)
-    return with_legend(draw_numbers(drawn, seen.table["id"], y, x), names, pixel_size=pixel_size)
+    y, x = middles(seen.numbers, table)
+    return with_legend(draw_numbers(drawn, table["id"], y, x), names, pixel_size=pixel_size)
 
 
 def middles(numbers: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
@@ -264,6 +284,14 @@ def middles(numbers: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
     return y, x
 
 
-def repeated(name: str, count: int) -> np.ndarray:
-    """A column of one name."""
-    return np.full(count, name, object)
+def begin(table: Table, values: Mapping[str, Any]) -> Table:
+    """A table after columns of one value each."""
+    count = len(next(iter(table.values())))
+    kinds = {name: object if isinstance(value, str) else int for name, value in values.items()}
+    return {name: np.full(count, value, kinds[name]) for name, value in values.items()} | table
+
+
+def with_planes(table: Table, axes: Sequence[str]) -> Table:
+    """A table with columns of planes after that of images; NaN where an image has no such axis."""
+    unknown = np.full(len(table["image"]), np.nan)
+    return {"image": table["image"], **{axis: table.get(axis, unknown) for axis in axes}, **table}

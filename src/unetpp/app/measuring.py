@@ -48,18 +48,12 @@ def measure_labels(
     return prepare_survey(names, out, **{**objects, **settle(objects, bundle)})(subjects)
 
 
-def check_jobs(jobs, out: Path) -> None:
+def check_folder(out: Path) -> None:
     """Raise unless the objects of what is predicted can be measured afterwards."""
     from unetpp.inference.jobs import is_file
 
     if is_file(out):
         raise OutputError("tables of objects need a folder", where=out, mend="give a folder as --out")
-    for job in jobs:
-        if job.kind == "stack":
-            what = "the objects of a stack cannot be measured"
-            raise SettingError(
-                what, where=job.image, mend="give its planes as images, or leave out --objects"
-            )
 
 
 def measure_prediction(jobs, out: Path, extras, write) -> bool:
@@ -106,7 +100,7 @@ def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, besid
 
     Neither takes the place of the jobs' files, nor of those `beside` them that are read, too.
     """
-    from unetpp.analysis.subjects import check_drawable
+    from unetpp.analysis.subjects import check_drawable, check_stack
     from unetpp.analysis.survey import common_paths, own_paths
     from unetpp.inference.jobs import refuse_images
 
@@ -124,8 +118,11 @@ def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, besid
     for path in [*common_paths(out, f".{table}", extras).values(), *own]:
         if path.exists() and not overwrite:
             raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")
-    for job in jobs if "numbered" in extras else ():
-        check_drawable(job.image)
+    for job in jobs if extras else ():
+        if job.kind == "stack":
+            check_stack(job.image, extras)
+        elif "numbered" in extras:
+            check_drawable(job.image)
 
 
 def one_class(names: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -158,7 +155,7 @@ def check_same_images(jobs, out: Path, table: str) -> None:
 
 def numbered_classes(paths: Sequence[Path]) -> tuple[str, ...]:
     """Names by number, up to the highest that label images show."""
-    from unetpp.analysis.subjects import count_labels, open_numbers
+    from unetpp.analysis.planes import count_labels, open_numbers
     from unetpp.data.masks import MOST_CLASSES
 
     highest = 0

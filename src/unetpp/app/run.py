@@ -49,7 +49,7 @@ def run_prediction(
         from unetpp.app import measuring
 
         objects = {**objects, **settle(objects, bundle)}
-        measuring.check_jobs(jobs, out)
+        measuring.check_folder(out)
         measuring.check_outputs(jobs, out, overwrite=existing != "refuse", **objects)
         if existing == "skip":
             measuring.check_same_images(jobs, out, objects["table"])
