@@ -184,7 +184,7 @@ def predict(
 @cli.command()
 @click.argument("labels", nargs=-1, required=True, metavar="LABELS...")
 @click.option("--out", type=PATH, required=True, help="Folder for objects.csv and counts.csv.")
-@click.option("--images", type=PATH, help="Folder of the images, by name, for intensities.")
+@click.option("--images", type=PATH, help="Folder of the images, by name and planes, for intensities.")
 @click.option(
     "--probabilities",
     type=PATH,
@@ -201,7 +201,9 @@ def predict(
 @rule_options
 @object_options
 def measure(labels, out, classes, instances, rules, objects, **options):
-    """Count and measure the objects of label images: a row each, and a row an image and class."""
+    """Count and measure the objects of label images: a row each, and a row an image and class. Each plane of a stack is
+    measured as an image of its own, with columns t and z: nothing is tracked or joined in depth.
+    """
     from unetpp.app import measuring
 
     measured = {**objects, **rules, "instances": instances}
