@@ -182,6 +182,49 @@ def test_coco_names_the_images_files(labelled, trained):
         assert [entry["file_name"] for entry in entries] == ["day/001.webp", "none.png", "some.png"]
 
 
+def save_imagej(path, pixels, unit):
+    """As ImageJ saves a picture of four pixels a unit."""
+    tifffile.imwrite(path, pixels, imagej=True, resolution=(4, 4), metadata={"unit": unit})
+
+
+def test_images_say_how_large_their_pixels_are(labelled, capsys):
+    folder = labelled / "said"
+    folder.mkdir()
+    save_imagej(folder / "label.tif", drawn_objects(), "micron")
+    write_png(folder / "photo.png", drawn_objects())
+    save_imagej(labelled / "images" / "photo.tif", drawn_objects(), "nm")
+    write_png(labelled / "images" / "label.png", drawn_objects())
+    write_png(folder / "plain.png", drawn_objects())
+    write_png(labelled / "images" / "plain.png", drawn_objects())
+    options = ["--images", labelled / "images", "--also", "instances"]
+    assert run("measure", folder, "--out", labelled / "out", *options) == 0
+    assert "pixel size: 0.00025 to 0.25 um, as images say" in capsys.readouterr().out
+    found = {row["image"]: row for row in rows(labelled / "out" / "objects.csv")}
+    sides = {"label": 0.25, "photo": 0.25e-3}
+    for name, row in found.items():
+        expected = float(row["area"]) * sides.get(name, np.nan) ** 2
+        assert float(row["area_um2"] or "nan") == pytest.approx(expected, rel=1e-4, nan_ok=True)
+    counts = {row["image"]: row for row in rows(labelled / "out" / "counts.csv")}
+    assert {name: row["pixel_size_um"] for name, row in counts.items()} == {
+        "label": "0.25", "photo": "0.00025", "plain": "",
+    }  # fmt: skip
+    assert [bool(counts["plain"][name]) for name in ("per_mm2", "per_megapixel")] == [False, True]
+    assert run("measure", folder, "--out", labelled / "other", *options, "--pixel-size", "0.5") == 0
+    assert "as images say" not in capsys.readouterr().out
+    assert {row["pixel_size_um"] for row in rows(labelled / "other" / "counts.csv")} == {"0.5"}
+
+
+@pytest.mark.parametrize(
+    ("unit", "resolution"), [("inch", (4, 4)), ("pixel", (4, 4)), ("micron", (4, 5)), ("cm", (1e-9, 1e-9))]
+)
+def test_what_is_no_size_of_square_pixels_is_not_taken_for_one(unit, resolution, tmp_path, capsys):
+    labels = tmp_path / "label.tif"
+    tifffile.imwrite(labels, drawn_objects(), imagej=True, resolution=resolution, metadata={"unit": unit})
+    assert run("measure", labels, "--out", tmp_path / "out") == 0
+    assert "pixel size" not in capsys.readouterr().out
+    assert "area_um2" not in rows(tmp_path / "out" / "objects.csv")[0]
+
+
 def test_objects_are_drawn_with_their_numbers(labelled):
     options = [
         "--also",

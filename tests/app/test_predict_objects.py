@@ -5,11 +5,13 @@ import shutil
 import sys
 
 import pytest
+import tifffile
 from commands import first, pixels, refuses, run
 from drawn import rows, write_zarr
 
 from unetpp.analysis.tables import read_column
 from unetpp.bundle import find_bundle, read_bundle
+from unetpp.data.images import read_image
 
 
 @pytest.mark.parametrize("command", ["measure", "predict"])
@@ -105,6 +107,23 @@ def test_nothing_but_labels_is_written_where_nothing_is_split(trained, data, tmp
     assert not (tmp_path / "out" / "probabilities").exists()
     assert run("measure", tmp_path / "out" / "labels", "--model", trained, "--out", tmp_path / "again") == 0
     assert {row["class"] for row in rows(tmp_path / "again" / "counts.csv")} == {"blood_cell", "bacteria"}
+
+
+def test_an_image_that_says_how_large_its_pixels_are_has_micrometres_and_a_scale_bar(trained, data, tmp_path):
+    image = read_image(first(data / "images"))
+    metadata = {"PhysicalSizeX": 0.3, "PhysicalSizeY": 0.3, "axes": "YXS"}
+    tifffile.imwrite(tmp_path / "said.ome.tif", image, photometric="rgb", metadata=metadata)
+    tifffile.imwrite(tmp_path / "unsaid.tif", image, photometric="rgb")
+    for name, options in (("said.ome.tif", []), ("unsaid.tif", ["--pixel-size", "0.3"]), ("unsaid.tif", [])):
+        out = tmp_path / f"{name}{len(options)}"
+        assert run("predict", trained, tmp_path / name, "--out", out, "--objects", *options) == 0
+    said, given, plain = (
+        (first(tmp_path / folder / "overlays").read_bytes(), rows(tmp_path / folder / "objects.csv")[0])
+        for folder in ("said.ome.tif0", "unsaid.tif2", "unsaid.tif0")
+    )
+    assert said[0] == given[0] != plain[0]
+    assert said[1]["area_um2"] == given[1]["area_um2"]
+    assert "area_um2" not in plain[1]
 
 
 def test_what_cannot_be_measured_is_not_predicted_either(trained, data, tmp_path, capsys):

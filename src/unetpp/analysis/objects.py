@@ -259,7 +259,8 @@ def count_objects(
 
     Returns:
         columns of len(names) - 1 values: class, count, area (pixels), area_share (of the image), and per_megapixel, or
-        with `pixel_size` per_mm2; the last two are NaN with `drop_border`. Objects that the border cuts count whole.
+        with `pixel_size` per_mm2 and pixel_size_um; shares and densities are NaN with `drop_border`. Objects that the
+        border cuts count whole.
 
     Example:
         >>> table = {"class": np.array(["cell"] * 3), "area": np.full(3, 50)}
@@ -273,7 +274,10 @@ def count_objects(
     counted, share = (np.where(drop_border, np.nan, of / max(pixels, 1)) for of in (counts, areas))
     density = {"per_megapixel": counted * 1e6}
     if pixel_size is not None:
-        density = {"per_mm2": counted / pixel_size**2 * 1e6}
+        density = {
+            "per_mm2": counted / pixel_size**2 * 1e6,
+            "pixel_size_um": np.full(len(which), pixel_size),
+        }
     return {
         "class": np.asarray(names[1:], object),
         "count": counts,

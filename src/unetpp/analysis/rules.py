@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from unetpp.data.names import composed
+from unetpp.data.spacing import LARGEST, SMALLEST
 from unetpp.errors import SettingError
-
-# Of a pixel's side, in micrometres: from smaller than atoms to a metre.
-SMALLEST, LARGEST = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class Rules:
         split, thin: names of classes.
         smallest: pixels.
         drop_border: leave out what touches the border.
-        pixel_size: micrometres a pixel's side, 1e-6 to 1e6, if known.
+        pixel_size: micrometres a pixel's side, 1e-6 to 1e6; None if it is for each image to say.
         instances: labels are the numbers of objects of one class, each of them an object as it is.
     """
 

@@ -11,7 +11,7 @@ import tifffile
 from unetpp.analysis.planes import Planes, has_many_pixels, letters, one_plane, open_image
 from unetpp.data.images import IMAGE_SUFFIXES, image_size
 from unetpp.data.names import composed, full_path, is_hidden, plain_name, unique_names, with_suffix
-from unetpp.data.regions import LARGE, is_zarr, open_regions
+from unetpp.data.regions import LARGE, is_zarr, open_regions, pixel_size_of
 from unetpp.errors import DatasetError, ImageError, SettingError
 
 
@@ -35,6 +35,11 @@ class Subject:
     def file(self) -> str:
         """Of the image, or else of the labels, below the folder of all: its file name, after sub-folders."""
         return Path(self.name).with_name((self.image or self.labels).name).as_posix()
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Micrometres of a pixel's side, as the labels say, or the image does."""
+        return pixel_size_of(self.labels) or (pixel_size_of(self.image) if self.image else None)
 
 
 def find_subjects(

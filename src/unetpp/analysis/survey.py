@@ -4,7 +4,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def survey(
     Args:
         subjects: what to measure.
         names: of the classes, by index.
-        rules: what an object is.
+        rules: what an object is, and how large a pixel; without that, as images say.
         out: a folder.
         suffix: of the tables, ".csv" or ".parquet".
         extras: as above.
@@ -78,9 +78,10 @@ def survey(
     failures: list[UnetppError] = []
     axes: set[str] = set()
     for subject in subjects:
+        own = replace(rules, pixel_size=rules.pixel_size or subject.pixel_size)
         try:
-            seen = look(subject, names, rules, out, extras)
-            write_extras(subject, seen, names, rules, out, extras)
+            seen = look(subject, names, own, out, extras)
+            write_extras(subject, seen, names, own, out, extras)
         except (ImageError, MaskError) as error:
             failures.append(error)
             done(subject)
@@ -89,7 +90,7 @@ def survey(
         for plane, table in seen.tables.items():
             where = {"image": subject.name, **dict(zip(seen.axes, plane, strict=True))}
             tally = count_objects(
-                table, names, seen.size, pixel_size=rules.pixel_size, drop_border=rules.drop_border
+                table, names, seen.size, pixel_size=own.pixel_size, drop_border=own.drop_border
             )
             tables.append(begin(table, where))
             counts.append(begin(tally, where))

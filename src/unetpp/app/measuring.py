@@ -87,12 +87,22 @@ def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rul
         measured = len(subjects) - len(failures)
         images = f"{measured} image{'' if measured == 1 else 's'}"
         console.say(f"found {', '.join(found)} in {images}")
+        if not checked.pixel_size:
+            say_pixel_sizes(counts)
         for name, path in common_paths(out, suffix, ()).items():
             console.say(f"{name}: {path}")
         show_failures(failures)
         return bool(failures)
 
     return write
+
+
+def say_pixel_sizes(counts) -> None:
+    """Say how large pixels are, by what images say of themselves."""
+    sizes = sorted({size for size in counts.get("pixel_size_um", ()) if size > 0})
+    if sizes:
+        shown = " to ".join(f"{size:g}" for size in dict.fromkeys((sizes[0], sizes[-1])))
+        console.say(f"pixel size: {shown} um, as images say; --pixel-size says otherwise")
 
 
 def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, beside=(), **rules) -> None:

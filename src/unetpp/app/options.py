@@ -175,7 +175,7 @@ def object_options(command):
         click.option(
             "--pixel-size",
             type=float,
-            help="Micrometres; adds columns in them and a scale bar, and OME says it.",
+            help="Micrometres; adds columns in them and a scale bar. [default: as OME and ImageJ's files say]",
         ),
         click.option("--table", type=click.Choice(["csv", "parquet"]), default="csv", help="[default: csv]"),
         click.option(

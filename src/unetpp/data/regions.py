@@ -4,7 +4,7 @@ The pixels stay on disk. What a region holds is what `read_image` would give the
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ import tifffile
 
 from unetpp.data.images import TIFF_SUFFIXES, check_file, read_image, to_pixel_type
 from unetpp.data.pyramids import spare
-from unetpp.data.spacing import Spacing, spacing_of_tiff, spacing_of_zarr
+from unetpp.data.spacing import Spacing, side_of, spacing_of_tiff, spacing_of_zarr
 from unetpp.data.tiff import MOST_CHANNELS, greys_shown, only_series, samples_shown, scale_of_greys
 from unetpp.errors import ImageError, InstallError, UnetppError
 
@@ -212,6 +212,14 @@ def _whole(path: Path, changed: int) -> np.ndarray:
 def is_zarr(path: Path) -> bool:
     """Whether a path is a Zarr folder."""
     return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def pixel_size_of(path: Path) -> float | None:
+    """Micrometres of a pixel's side, where an OME-TIFF, OME-Zarr or ImageJ's TIFF says them."""
+    if path.suffix.lower() in TIFF_SUFFIXES or is_zarr(path):
+        with suppress(ImageError), open_regions(path, indices=True) as regions:
+            return side_of(regions.spacing)
+    return None
 
 
 def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:

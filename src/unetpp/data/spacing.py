@@ -31,6 +31,17 @@ NAMES = {
     **dict.fromkeys(("um", "micron", "microns", r"\u00B5m"), "micrometer"),
     **dict.fromkeys(("sec", "seconds"), "second"),
 }
+# Micrometres. An inch is mostly a printer's, which ImageJ takes over from other files.
+MICROMETRES = {
+    "angstrom": 1e-4,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+}
+# Of a pixel's side, in micrometres: from smaller than atoms to a metre.
+SMALLEST, LARGEST = 1e-6, 1e6
 # Attributes of OME-XML, and their units where it gives none.
 ATTRIBUTES = {
     "X": ("PhysicalSizeX", "µm"),
@@ -43,6 +54,18 @@ ATTRIBUTES = {
 def square(side: float | None) -> Spacing:
     """That of square pixels, whose side is so many micrometres; {} for None."""
     return dict.fromkeys("YX", (side, "micrometer")) if side else {}
+
+
+def side_of(spacing: Spacing) -> float | None:
+    """Micrometres of a pixel's side, where they are known and pixels are square, but for a hundredth.
+
+    >>> side_of({"Y": (250.0, "nanometer"), "X": (0.25, "micrometer")})
+    0.25
+    """
+    sides = [spacing.get(axis, (0.0, "")) for axis in "YX"]
+    height, width = (value * MICROMETRES.get(unit, 0.0) for value, unit in sides)
+    known = SMALLEST <= width <= LARGEST and abs(height - width) <= 0.01 * width
+    return width if known else None
 
 
 def spacing_of_tiff(file, series) -> Spacing:

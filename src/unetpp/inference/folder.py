@@ -13,6 +13,7 @@ from unetpp.analysis.overlay import PALETTE, draw_overlay
 from unetpp.analysis.uncertainty import uncertainty
 from unetpp.data.images import open_picture, read_image, write_jpeg, write_png
 from unetpp.data.planes import write_planes
+from unetpp.data.regions import pixel_size_of
 from unetpp.errors import ImageError, UnetppError
 from unetpp.inference.jobs import Job, check_output, refuse_existing, refuse_images
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
@@ -39,7 +40,7 @@ class Folder:
         extras: "probabilities" and "uncertainty", written as float16 TIFF of images that are held as a whole.
         existing: what to do about outputs that are there: "refuse", "overwrite", or "skip" if all of a job's are, and
             are not known to be of another image or model.
-        pixel_size: micrometres a pixel's side, for a scale bar.
+        pixel_size: micrometres a pixel's side, for a scale bar, if it is not for the images to say.
 
     Attributes:
         pieces: what is left to do: an image, or a block of a slide, each.
@@ -221,6 +222,7 @@ def predict_file(
     if "probabilities" in outputs:
         write_planes(outputs["probabilities"], np.moveaxis(found, -1, 0).astype("float16"))
     if "overlays" in outputs:
-        drawn = with_legend(draw_overlay(image, labels), classes, pixel_size=pixel_size)
+        side = pixel_size or pixel_size_of(job.image)
+        drawn = with_legend(draw_overlay(image, labels), classes, pixel_size=side)
         write_jpeg(outputs["overlays"], drawn)
     write_png(outputs["labels"], labels, palette=PALETTE, source=source)

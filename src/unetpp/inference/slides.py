@@ -21,7 +21,7 @@ from unetpp.data.files import exchange, former
 from unetpp.data.images import TIFF_SUFFIXES, as_float, atomic_path, check_file, open_picture, write_jpeg
 from unetpp.data.pyramids import add_levels, write_ome_tiff, write_ome_zarr_metadata, zarr_axes
 from unetpp.data.regions import LARGE, import_zarr, is_zarr, kept_open, open_regions
-from unetpp.data.spacing import Spacing, square
+from unetpp.data.spacing import Spacing, side_of, square
 from unetpp.errors import ImageError, InstallError, OutputError, UnetppError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 from unetpp.inference.sampling import sample_pixels
@@ -272,7 +272,7 @@ def finish(
     try:
         levels = add_levels(slide.store)
         if overlay:
-            draw_previews(slide, levels[0], overlay, classes, pixel_size)
+            draw_previews(slide, levels[0], overlay, classes, side_of(spacing))
         if output.suffix == ".zarr":
             colours = list(zip(classes, PALETTE, strict=False))
             write_ome_zarr_metadata(slide.store, output.name, levels, axes, colours, spacing)
