@@ -267,6 +267,29 @@ def test_scores_that_cannot_be_saved_are_not_measured_first(trained, data, tmp_p
     assert (tmp_path / "file").read_text() == ""
 
 
+@pytest.mark.parametrize("folder", ["images", "masks", "instances"])
+@pytest.mark.parametrize("command", ["evaluate --json", "report --out", "plan --out"])
+def test_no_output_takes_the_place_of_a_file_of_the_data(command, folder, trained, copy, capsys):
+    name, option = command.split()
+    truth = truth_of(copy / "instances", copy)
+    path = first(copy / folder)
+    before = path.read_bytes()
+    given = [] if name == "plan" else [trained]
+    options = ["--instances", truth, option, path, "--overwrite"]
+    refuses(capsys, name, *given, copy, *options, saying=[path.name, "one of the images lies here"])
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("folder", ["masks", "instances"])
+def test_truth_of_another_size_is_refused_before_any_work(folder, trained, copy, monkeypatch, capsys):
+    truth = truth_of(copy / "instances", copy)
+    last = sorted((copy / folder).iterdir())[-1]
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(last)
+    monkeypatch.setattr("unetpp.inference.evaluate.predictions", None)
+    saying = [last.name, "4 x 3 pixels, the image 56 x 40"]
+    refuses(capsys, "evaluate", trained, copy, "--instances", truth, saying=saying)
+
+
 def test_it_is_told_of_both_models_what_they_were_trained_on(trained, data, tmp_path, capsys):
     shutil.copytree(trained / "model", tmp_path / "stranger")
     assert run("evaluate", tmp_path / "stranger", data, "--against", trained) == 0

@@ -47,7 +47,7 @@ def run_evaluation(
     if against and (note := learnt(against, samples)):
         errors.say(f"{against}: {note}")
     truth = checked(truth or {})
-    samples = numbered(samples, truth.pop("instances", None))
+    samples = ready(samples, truth.pop("instances", None), output)
     groups = groups_of(samples, truth.pop("group_by", ""))
     # Both, before one works for hours.
     models = [open_models([path], streams=2, **engine or {}) for path in (model, against) if path]
@@ -112,7 +112,7 @@ def run_report(
         samples, kept = held_out(run)
         group_by = group_by or kept
         note = "these images have chosen the model's best epoch: new ones may score lower"
-    samples = numbered(samples, truth.pop("instances", None))
+    samples = ready(samples, truth.pop("instances", None), output)
     groups = groups_of(samples, group_by)
 
     def draw(found):
@@ -192,11 +192,19 @@ def checked(truth: dict) -> dict:
     return dict(truth)
 
 
-def numbered(samples, folder: Path | None):
-    """Samples with the true objects in a folder, if one is given; else as they are."""
-    from unetpp.data.dataset import with_instances
+def ready(samples, folder: Path | None, output: Path | None):
+    """Samples with the true objects in a folder, if one is given.
 
-    return with_instances(samples, folder) if folder else samples
+    Raises, before work that takes long, if sizes differ or an output would take the place of a sample's file.
+    """
+    from unetpp.data.dataset import check_sizes, with_instances
+    from unetpp.data.threads import parallel
+    from unetpp.inference.jobs import refuse_images
+
+    samples = with_instances(samples, folder) if folder else samples
+    refuse_images([path for sample in samples for path in sample.files], [output] if output else [])
+    parallel(check_sizes, samples)
+    return samples
 
 
 def samples_for(model: Path, data: Path, places: dict):

@@ -218,12 +218,15 @@ def show_plan(plan) -> None:
 
 def plan_run(order: Order, output: Path | None) -> None:
     """Show a plan, and write it to a file, without training."""
+    from unetpp.inference.jobs import refuse_images
     from unetpp.training.planfile import write_plan
 
     if output and output.exists() and not order.overwrite:
         raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
     with console.status("looking at the data ..."):
         plan = decide(order)
+    if output:
+        refuse_images([path for sample in plan.train + plan.validation for path in sample.files], [output])
     show_plan(plan)
     if output:
         write_plan(plan, output)
