@@ -75,6 +75,39 @@ def test_a_model_is_compared_with_another_on_the_same_images(trained, data, tmp_
     assert against["iou"]["difference"] == {"background": 0, "blood_cell": 0, "bacteria": 0}
 
 
+def test_both_models_are_compared_by_the_objects_of_the_first(trained, data, tmp_path, capsys):
+    other, scores = shutil.copytree(trained / "model", tmp_path / "other"), tmp_path / "scores.json"
+    assert run("objects", other, "--thin", "bacteria", "--smallest", 9) == 0
+    own = "--thin bacteria --smallest 9"
+    for model, against, options, told, rules in (
+        (
+            trained,
+            other,
+            (),
+            f"its own objects would be {own}; both are compared by connected pixels",
+            [[], 0],
+        ),
+        (
+            other,
+            trained,
+            (),
+            f"would be connected pixels of a class; both are compared by {own}",
+            [["bacteria"], 9],
+        ),
+        (trained, other, ("--smallest", 4), "", [[], 4]),
+    ):
+        assert (
+            run("evaluate", model, data, "--against", against, *options, "--json", scores, "--overwrite") == 0
+        )
+        said = " ".join(capsys.readouterr().err.split())
+        assert told in said if told else "compared by" not in said
+        found = json.loads(scores.read_text())
+        assert [found["rules"]["thin"], found["rules"]["smallest"]] == rules
+        # The network is the same.
+        gains = found["against"]["object_ap"]["difference"].values()
+        assert {gain for by_iou in gains for gain in by_iou.values()} <= {0, None}
+
+
 def test_true_objects_are_taken_from_a_folder(trained, data, tmp_path, capsys):
     folder = tmp_path / "instances"
     folder.mkdir()
