@@ -96,7 +96,7 @@ def put_aside(data: Path, folder: Path, classes: tuple[str, ...]) -> None:
 def link(sample: Sample, folder: Path) -> None:
     """A sample's image and mask in the folder's images/ and masks/."""
     for kind, path in (("images", sample.image), ("masks", sample.mask)):
-        place = (folder / kind / sample.stem).with_suffix(path.suffix)
+        place = folder / kind / f"{sample.stem}{path.suffix}"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(path.resolve())
 
@@ -186,7 +186,7 @@ def draw_curves(chosen: argparse.Namespace, path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     for name, colour in ((FIRST, "#0072b2"), (UNET, "#d55e00")):
-        for seed in range(chosen.seeds):
+        for seed in range(chosen.seeds) if name in chosen.only else ():
             values = [float(row["mean_iou"]) for row in history(place(name, seed, chosen))]
             # A run that was interrupted has one validation more.
             epochs = np.linspace(chosen.epochs / len(values), chosen.epochs, len(values))
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10, help="2 at least: the first begins with the images")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", choices=VARIANTS, nargs="+", default=list(VARIANTS), metavar="VARIANT")
-    parser.add_argument("--curves", type=Path, help="draw the learning curves into this SVG")
+    parser.add_argument("--curves", type=Path, help="draw the two networks' learning curves into this SVG")
     chosen = parser.parse_args()
     classes = tuple(chosen.classes.split(","))
     if not (chosen.out / "test").exists():

@@ -4,6 +4,7 @@ Each image is a drawn micrograph repeated, saved as a tiled, compressed TIFF; ea
 a process of its own. Prints seconds, seconds a megapixel, and the largest resident memory.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -52,15 +53,16 @@ def measure(model: str, image: Path, out: Path) -> tuple[float, float]:
 
 def main() -> None:
     """Print a row an image."""
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    model, sides = sys.argv[1], [int(side) for side in sys.argv[2:]] or SIDES
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("sides", type=int, nargs="*", default=SIDES)
+    chosen = parser.parse_args()
     print("| side | megapixels | s | s a megapixel | GB |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
-        for side in sides:
+        for side in chosen.sides:
             image = Path(scratch) / f"{side}.tif"
             write_slide(image, side)
-            seconds, gigabytes = measure(model, image, Path(scratch) / f"out-{side}")
+            seconds, gigabytes = measure(chosen.model, image, Path(scratch) / f"out-{side}")
             megapixels = side**2 / 1e6
             print(
                 f"| {side} | {megapixels:.0f} | {seconds:.0f} | {seconds / megapixels:.3f} | {gigabytes:.2f} |",

@@ -27,6 +27,8 @@ from unetpp.model.saving import STATE, weights_of
 FORMAT = 2
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.weights.h5"
+# The run of each fold of a cross-validation, from 1, in its folder.
+FOLD = "fold_{}"
 
 
 @dataclass(frozen=True)
@@ -147,13 +149,18 @@ def find_bundle(path: Path | str) -> Path:
     for folder in (*places, *(clone / "models" / path for clone in clones)):
         if (folder / DESCRIPTION).is_file():
             return folder
-    if (path / "fold_1").exists():
-        mend = f"give one of its folds, such as {path / 'fold_1'}"
+    if is_cross_validation(path):
+        mend = f"give one of its folds, such as {path / FOLD.format(1)}"
         raise BundleError("this is a cross-validation", where=path, mend=mend)
     what = "there is no such folder" if not path.exists() else f"no model is here ({DESCRIPTION} is missing)"
     mend = "give a run folder of `unetpp train`, or the model folder in it"
     mend += "; models that ship are found by name in a clone" if clones else ""
     raise BundleError(what, where=path, mend=mend)
+
+
+def is_cross_validation(run: Path) -> bool:
+    """Whether a folder holds the runs of folds and is no run itself."""
+    return (run / FOLD.format(1)).exists() and not (run / "plan.json").exists()
 
 
 def read_bundle(path: Path | str) -> Bundle:

@@ -70,15 +70,22 @@ def test_sizes_and_counts_have_distinct_whole_numbers_at_their_ticks(sizes, figu
         assert all(re.fullmatch(r"\d{1,3}(,?\d{3})*", text) for text in shown)
 
 
-def test_points_and_bars_are_seen_on_light_and_dark_cards():
+def contrast(one, other):
+    """Of two colours, after WCAG 2."""
+    low, high = sorted(luminance(255 * np.array(to_rgb(colour))) for colour in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_lines_points_and_bars_are_seen_on_white_and_on_light_and_dark_cards():
     page = Path(charts.__file__).with_name("report.html").read_text(encoding="utf-8")
-    cards = re.findall(r"--card: (#\w+)", page)
-    assert len(cards) == 2
+    cards, inks = (re.findall(rf"--{name}: (#\w+)", page) for name in ("card", "ink"))
+    assert len(cards) == len(inks) == 2
+    for colour in charts.COLOURS:
+        assert min(contrast(colour, card) for card in (*cards, "#ffffff")) >= 3
     drawn = charts.size_distribution("cell", np.array([4]), np.array([5]))
     drawn += charts.count_agreement("cell", [1], [2])
     assert "opacity" not in drawn
     assert drawn.count(charts.COLOURS[0]) >= 2
-    mark = luminance(255 * np.array(to_rgb(charts.COLOURS[0])))
-    for card in cards:
-        low, high = sorted((mark, luminance(255 * np.array(to_rgb(card)))))
-        assert (high + 0.05) / (low + 0.05) >= 3
+    # True sizes are a line over the bars of predicted ones.
+    assert not any(colour in drawn for colour in charts.COLOURS[1:])
+    assert min(contrast(charts.COLOURS[0], ink) for ink in inks) >= 3

@@ -75,6 +75,39 @@ def test_a_model_is_compared_with_another_on_the_same_images(trained, data, tmp_
     assert against["iou"]["difference"] == {"background": 0, "blood_cell": 0, "bacteria": 0}
 
 
+def test_both_models_are_compared_by_the_objects_of_the_first(trained, data, tmp_path, capsys):
+    other, scores = shutil.copytree(trained / "model", tmp_path / "other"), tmp_path / "scores.json"
+    assert run("objects", other, "--thin", "bacteria", "--smallest", 9) == 0
+    own = "--thin bacteria --smallest 9"
+    for model, against, options, told, rules in (
+        (
+            trained,
+            other,
+            (),
+            f"its own objects would be {own}; both are compared by connected pixels",
+            [[], 0],
+        ),
+        (
+            other,
+            trained,
+            (),
+            f"would be connected pixels of a class; both are compared by {own}",
+            [["bacteria"], 9],
+        ),
+        (trained, other, ("--smallest", 4), "", [[], 4]),
+    ):
+        assert (
+            run("evaluate", model, data, "--against", against, *options, "--json", scores, "--overwrite") == 0
+        )
+        said = " ".join(capsys.readouterr().err.split())
+        assert told in said if told else "compared by" not in said
+        found = json.loads(scores.read_text())
+        assert [found["rules"]["thin"], found["rules"]["smallest"]] == rules
+        # The network is the same.
+        gains = found["against"]["object_ap"]["difference"].values()
+        assert {gain for by_iou in gains for gain in by_iou.values()} <= {0, None}
+
+
 def test_true_objects_are_taken_from_a_folder(trained, data, tmp_path, capsys):
     folder = tmp_path / "instances"
     folder.mkdir()
@@ -265,6 +298,29 @@ def test_scores_that_cannot_be_saved_are_not_measured_first(trained, data, tmp_p
     place = tmp_path / "file" / "below" / "scores.json"
     refuses(capsys, "evaluate", trained, data, "--json", place, saying="nothing can be written here")
     assert (tmp_path / "file").read_text() == ""
+
+
+@pytest.mark.parametrize("folder", ["images", "masks", "instances"])
+@pytest.mark.parametrize("command", ["evaluate --json", "report --out", "plan --out"])
+def test_no_output_takes_the_place_of_a_file_of_the_data(command, folder, trained, copy, capsys):
+    name, option = command.split()
+    truth = truth_of(copy / "instances", copy)
+    path = first(copy / folder)
+    before = path.read_bytes()
+    given = [] if name == "plan" else [trained]
+    options = ["--instances", truth, option, path, "--overwrite"]
+    refuses(capsys, name, *given, copy, *options, saying=[path.name, "one of the images lies here"])
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("folder", ["masks", "instances"])
+def test_truth_of_another_size_is_refused_before_any_work(folder, trained, copy, monkeypatch, capsys):
+    truth = truth_of(copy / "instances", copy)
+    last = sorted((copy / folder).iterdir())[-1]
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(last)
+    monkeypatch.setattr("unetpp.inference.evaluate.predictions", None)
+    saying = [last.name, "4 x 3 pixels, the image 56 x 40"]
+    refuses(capsys, "evaluate", trained, copy, "--instances", truth, saying=saying)
 
 
 def test_it_is_told_of_both_models_what_they_were_trained_on(trained, data, tmp_path, capsys):

@@ -73,6 +73,8 @@ def spoilt(labelled, what):
         tifffile.imwrite(path.with_suffix(".tif"), np.arange(9600, dtype=np.uint16).reshape(80, 120))
     elif what == "instances":
         write_png(path, np.arange(9600).reshape(80, 120).astype(np.uint8) % 33)
+    elif what == "few numbers":
+        write_png(path, np.arange(9600).reshape(80, 120).astype(np.uint8) % 9)
     elif what == "0 and 255":
         write_png(path, (drawn_objects() == 1) * np.uint8(255))
     elif what == "0 and 128":
@@ -124,7 +126,8 @@ def test_what_cannot_be_measured_is_refused_in_one_line(what, options, saying, l
     [
         ("other size", ["--images", "IMAGES"], ["121 x 80", "120 x 80"]),
         ("fractions", ["--classes", CLASSES], ["some.tif", "fractions"]),
-        ("many values", ["--classes", CLASSES], ["some.tif", "not among the classes 0 to 2"]),
+        ("many values", ["--classes", CLASSES], ["some.tif", "not among the classes 0 to 2", "--instances"]),
+        ("few numbers", ["--classes", CLASSES], ["some.png", "values 3 (", "--classes", "--instances"]),
         ("", ["--classes", "background,cell"], "values 2"),
         ("colours", [], "colour picture"),
     ],

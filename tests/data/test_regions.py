@@ -3,6 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from unetpp.data.images import image_size, read_image, write_png
+from unetpp.data.masks import read_indices
 from unetpp.data.regions import kept_open, open_regions
 from unetpp.errors import ImageError
 
@@ -87,6 +89,16 @@ def test_real_numbers_of_which_0_is_white_are_refused(tmp_path):
     for attempt in (read_image, lambda path: read(path, (), slice(9), slice(8))):
         with pytest.raises(ImageError, match="0 is white"):
             attempt(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("turn", [1, 2, 6])
+def test_a_tiff_that_is_to_be_turned_is_refused(turn, tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RGB[:6, :9, 0] % 2, extratags=[(274, "H", 1, turn, True)])
+    for attempt in (read_image, read_indices, image_size, lambda path: read(path, (), slice(6), slice(9))):
+        refused = pytest.raises(ImageError, match=f"to be turned \\(orientation {turn}\\)")
+        with refused if turn > 1 else nullcontext():
+            attempt(path)
 
 
 SET = """<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{me}">{images}</OME>"""

@@ -409,6 +409,19 @@ def test_what_keras_takes_by_head_is_refused(given, saying):
         model.compile(**given)
 
 
+@pytest.mark.parametrize("step", ["fit", "evaluate"])
+@pytest.mark.parametrize("deep", [True, False])
+def test_masks_by_head_are_refused(deep, step):
+    model = UNetPP((16, 16, 1), 2, filters=(2, 4, 4), deep_supervision=deep)
+    model.compile()
+    x, y = np.zeros((1, 16, 16, 1), np.float32), np.zeros((1, 16, 16), np.int32)
+    for given in ([y, y], (y, y), {"head_1": y, "head_2": y}):
+        with pytest.raises(SettingError, match=r"the same masks, and y has 2"):
+            getattr(model, step)(x, given, verbose=0)
+    # What was refused leaves nothing behind.
+    getattr(model, step)(x, y, verbose=0)
+
+
 @pytest.mark.parametrize("given", ["accuracy", metrics.IoU(2)])
 def test_metrics_that_are_no_list_are_refused_by_keras(given):
     with pytest.raises(ValueError, match="list, tuple, or dict"):

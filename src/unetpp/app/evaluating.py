@@ -14,9 +14,10 @@ from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.figures import duration
 from unetpp.analysis.rules import Rules
 from unetpp.app.backends import open_models
-from unetpp.app.objects import settle, words
+from unetpp.app.objects import settle, told, words
 from unetpp.app.progress import counting
 from unetpp.app.terminal import console, errors, print_table
+from unetpp.bundle import find_bundle, read_bundle
 from unetpp.errors import OutputError, SettingError
 
 # How to report on a run whose held-out images are not known, or shall not be taken.
@@ -42,22 +43,23 @@ def run_evaluation(
 
     refuse_existing(output, overwrite=overwrite)
     if against:
-        check_comparable(model, against)
+        check_comparable(model, against, rules or {})
     samples, _ = samples_for(model, data, places)
     if against and (note := learnt(against, samples)):
         errors.say(f"{against}: {note}")
     truth = checked(truth or {})
-    samples = numbered(samples, truth.pop("instances", None))
+    samples = ready(samples, truth.pop("instances", None), output)
     groups = groups_of(samples, truth.pop("group_by", ""))
     # Both, before one works for hours.
     models = [open_models([path], streams=2, **engine or {}) for path in (model, against) if path]
-    options = {"rules": Rules(**settle(rules or {}, models[0][0])), **truth}
+    rules = settle(rules or {}, models[0][0])
+    options = {"rules": Rules(**rules), **truth}
     found, *others = (
         [record for _, record in look_at(bundle, predictor, samples, **options)]
         for bundle, predictor in models
     )
     classes = models[0][0].classes
-    result = summarize(found, classes, groups=groups)
+    result = {"rules": rules, **summarize(found, classes, groups=groups)}
     for other in others:
         result["against"] = compare(other, found, classes, groups=groups)
     # First, for what reads what is printed may have ended.
@@ -71,14 +73,18 @@ def run_evaluation(
         print_table(show.differences(result["against"], model, against))
 
 
-def check_comparable(model: Path, against: Path) -> None:
-    """Raise unless two models know the same classes."""
-    from unetpp.bundle import read_bundle
+def check_comparable(model: Path, against: Path, asked: dict) -> None:
+    """Raise unless two models know the same classes, and say so if they have other objects.
 
-    classes, names = (read_bundle(path).classes for path in (model, against))
-    if names != classes:
-        what = f"its classes are {', '.join(names)}, not {', '.join(classes)}"
+    Rules find the true objects, too: each model by its own, they would be held against different truths.
+    """
+    one, other = read_bundle(model), read_bundle(against)
+    if other.classes != one.classes:
+        what = f"its classes are {', '.join(other.classes)}, not {', '.join(one.classes)}"
         raise SettingError(what, where=against, mend="compare models of the same classes")
+    own, common = words(other.objects), words(one.objects)
+    if not told(asked) and own != common:
+        errors.say(f"{against}: its own objects would be {own}; both are compared by {common}")
 
 
 def run_report(
@@ -112,7 +118,7 @@ def run_report(
         samples, kept = held_out(run)
         group_by = group_by or kept
         note = "these images have chosen the model's best epoch: new ones may score lower"
-    samples = numbered(samples, truth.pop("instances", None))
+    samples = ready(samples, truth.pop("instances", None), output)
     groups = groups_of(samples, group_by)
 
     def draw(found):
@@ -192,16 +198,23 @@ def checked(truth: dict) -> dict:
     return dict(truth)
 
 
-def numbered(samples, folder: Path | None):
-    """Samples with the true objects in a folder, if one is given; else as they are."""
-    from unetpp.data.dataset import with_instances
+def ready(samples, folder: Path | None, output: Path | None):
+    """Samples with the true objects in a folder, if one is given.
 
-    return with_instances(samples, folder) if folder else samples
+    Raises, before work that takes long, if sizes differ or an output would take the place of a sample's file.
+    """
+    from unetpp.data.dataset import check_sizes, with_instances
+    from unetpp.data.threads import parallel
+    from unetpp.inference.jobs import refuse_images
+
+    samples = with_instances(samples, folder) if folder else samples
+    refuse_images([path for sample in samples for path in sample.files], [output] if output else [])
+    parallel(check_sizes, samples)
+    return samples
 
 
 def samples_for(model: Path, data: Path, places: dict):
     """The samples of DATA, whose masks mean what a model's classes do, as far as DATA says; and what `learnt` says."""
-    from unetpp.bundle import read_bundle
     from unetpp.data.dataset import check_class_names, find_samples
 
     check_class_names(data, read_bundle(model).classes)
@@ -248,7 +261,6 @@ def held_out(run: Path):
         SettingError: if it is not known which they are, or there are none.
         BundleError: if no model is there.
     """
-    from unetpp.bundle import find_bundle
     from unetpp.data.groups import table_of
     from unetpp.training.planfile import load_plan
 

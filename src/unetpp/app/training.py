@@ -12,6 +12,7 @@ from unetpp.app.order import Order, command, given, repeated
 from unetpp.app.progress import TrainingProgress, counting, settings_table
 from unetpp.app.resuming import resumed_plan
 from unetpp.app.terminal import console, errors, print_table
+from unetpp.bundle import FOLD, is_cross_validation, read_bundle
 from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
 
 # What a run leaves in its folder, beside others' files; the last, which tells a run, is removed last.
@@ -115,7 +116,7 @@ def start_runs(order: Order) -> None:
     if order.overwrite:
         check_start(chosen.get("start"), run)
     if not chosen.get("folds") or chosen.get("fold"):
-        if order.resume and (run / "fold_1").exists() and not (run / "plan.json").exists():
+        if order.resume and is_cross_validation(run):
             raise SettingError("this is a cross-validation", where=run, mend="give --folds, too")
         start_run(order)
         return
@@ -123,11 +124,10 @@ def start_runs(order: Order) -> None:
         raise OutputError("a run without folds lies here", where=run, mend="choose another --out")
     again = command(order.data, run, *repeated(order))
     from unetpp.app.show import comparison
-    from unetpp.bundle import read_bundle
 
     scores = {}
     for fold in range(1, chosen["folds"] + 1):
-        folder = run / f"fold_{fold}"
+        folder = run / FOLD.format(fold)
         console.say(f"fold {fold} of {chosen['folds']}", style="bold")
         one = replace(
             order,
@@ -138,7 +138,7 @@ def start_runs(order: Order) -> None:
             started=time.monotonic(),
             again=again,
             # What is left of former folds would be taken for begun ones.
-            former=(run, *run.glob("fold_*")) if order.overwrite and fold == 1 else (),
+            former=(run, *run.glob(FOLD.format("*"))) if order.overwrite and fold == 1 else (),
         )
         start_run(one)
         scores[f"fold {fold}"] = read_bundle(folder).origin["validation_at_working_size"]
@@ -218,12 +218,15 @@ def show_plan(plan) -> None:
 
 def plan_run(order: Order, output: Path | None) -> None:
     """Show a plan, and write it to a file, without training."""
+    from unetpp.inference.jobs import refuse_images
     from unetpp.training.planfile import write_plan
 
     if output and output.exists() and not order.overwrite:
         raise OutputError("the output exists", where=output, mend="give --overwrite or another file")
     with console.status("looking at the data ..."):
         plan = decide(order)
+    if output:
+        refuse_images([path for sample in plan.train + plan.validation for path in sample.files], [output])
     show_plan(plan)
     if output:
         write_plan(plan, output)

@@ -35,6 +35,11 @@ class Sample:
     mask: Path
     instances: Path | None = None
 
+    @property
+    def files(self) -> list[Path]:
+        """The image, the mask, and the numbers of its objects if there are some."""
+        return [path for path in (self.image, self.mask, self.instances) if path]
+
 
 def find_samples(
     data: Path | str,

@@ -24,7 +24,7 @@ def read_image(path: Path | str) -> np.ndarray:
     """Read an image.
 
     EXIF orientation is applied, palettes become RGB, and an alpha channel of PNG and the like is dropped. A TIFF
-    keeps up to 16 channels, stored pixel by pixel or plane by plane, and lies as it is stored.
+    keeps up to 16 channels, stored pixel by pixel or plane by plane, and is refused if it is to be turned.
 
     Args:
         path: PNG, JPEG, BMP, WebP or TIFF, by its suffix.

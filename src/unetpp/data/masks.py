@@ -57,13 +57,15 @@ def class_step(values: dict[int, int], num_classes: int, path: Path | str) -> in
     if found:
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         possible = all(0 <= value < MOST_CLASSES for value in values)
-        raise MaskError(
-            f"values {', '.join(found[:5])}{more} are not among the classes 0 to {num_classes - 1}",
-            where=path,
-            mend="correct the mask, give all --classes, or take a model that has them"
+        mend = (
+            "correct the mask, give all --classes, or take a model that has them"
             if possible
-            else f"correct the mask, or {RENUMBER}",
+            else f"correct the mask, or {RENUMBER}"
         )
+        what = f"values {', '.join(found[:5])}{more} are not among the classes 0 to {num_classes - 1}"
+        # One value may be a slip; several may be objects that somebody numbered.
+        mend += "; numbers of objects are for --instances" if len(found) > 1 else ""
+        raise MaskError(what, where=path, mend=mend)
     return 1
 
 

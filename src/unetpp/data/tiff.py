@@ -61,7 +61,7 @@ def only_series(file, path: Path):
     """The image that a TIFF file holds, as tifffile's series, beside thumbnails and the like.
 
     Raises:
-        ImageError: if it holds several of one size, or another file of its set holds its beginning.
+        ImageError: if it holds several of one size, another file of its set holds its beginning, or it is to be turned.
     """
     # An OME-TIFF that is one of several files describes the images of all.
     own = [series for series in file.series if series.keyframe.parent is file]
@@ -72,6 +72,11 @@ def only_series(file, path: Path):
     if count > 1:
         what = f"the file holds {count} images"
         raise ImageError(what, where=path, mend="save each as a file of its own")
+    turn = own[0].keyframe.tags.valueof("Orientation", 1)
+    # ImageJ, QuPath and tifffile show it as it is stored, viewers of pictures turned: its mask may lie either way.
+    if turn in range(2, 9):
+        what = f"it says that it is to be turned (orientation {turn:d}), which only some programs do"
+        raise ImageError(what, where=path, mend="save it without orientation, as its mask lies")
     return own[0]
 
 

@@ -122,11 +122,11 @@ def refuse_existing(jobs: list[Job], out: Path, extras: Sequence[str] = ()) -> N
 
 
 def refuse_images(images: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Raise `OutputError` if an output would take the place of an image that is read, or of a folder it lies in."""
+    """Raise `OutputError` if an output would take the place of an image or mask that is read, or of its folder."""
     places = {place for image in map(Path.resolve, images) for place in (image, *image.parents)}
     for path in outputs:
         if path.resolve() in places:
-            raise OutputError("one of the images lies here", where=path, mend="choose another --out")
+            raise OutputError("one of the images lies here", where=path, mend="choose another place")
 
 
 def _expand(given: str) -> Iterator[tuple[Path, PurePosixPath]]:

@@ -45,6 +45,18 @@ def check_shared(loss, loss_weights, *measured):
             )
 
 
+def check_truth(y):
+    """Refuse masks one a head: all heads learn by the same.
+
+    Raises:
+        SettingError: for a list, tuple or dictionary of several.
+    """
+    if isinstance(y, (list, tuple, dict)) and len(y) > 1:
+        raise SettingError(
+            f"all heads learn by the same masks, and y has {len(y)}", mend="give y as one array, (B, H, W)"
+        )
+
+
 def find_loss(loss, num_classes, class_weights):
     """The loss to compile by: of this package or of Keras, or for None the default.
 

@@ -12,7 +12,7 @@ from keras import layers
 from unetpp.errors import SettingError
 from unetpp.model.blocks import block, check_settings, head, name_of, plain, pool, up
 from unetpp.model.composed import ignored
-from unetpp.model.objectives import check_shared, default_metrics, find_loss, head_shares
+from unetpp.model.objectives import check_shared, check_truth, default_metrics, find_loss, head_shares
 from unetpp.model.policy import policy
 from unetpp.model.saving import STATE, check_layers
 from unetpp.model.sizes import check_fits, crop_to, pad_to_multiple
@@ -237,7 +237,12 @@ class UNetPP(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The weighted mean of the loss over the heads, plus the regularisation."""
+        """The weighted mean of the loss over the heads, plus the regularisation.
+
+        Raises:
+            SettingError: for masks one a head.
+        """
+        check_truth(y)
         heads = y_pred if isinstance(y_pred, (list, tuple)) else [y_pred]
         losses_of = [super(UNetPP, self).compute_loss(x, y, p, sample_weight, training) for p in heads]
         return sum(weight * loss for weight, loss in zip(self._head_weights, losses_of, strict=True))
