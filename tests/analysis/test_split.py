@@ -69,7 +69,9 @@ def test_distances_within_a_mask_are_those_to_the_nearest_pixel_outside(cost, se
     assert np.array_equal(thinning.depths(mask, where), expected[tuple(where.T)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "COST", cost)
-        assert np.array_equal(room.depths(room.label(mask, connectivity=2)), expected.astype(np.float32))
+        assert np.array_equal(
+            room.region_depths(room.label(mask, connectivity=2)), expected.astype(np.float32)
+        )
 
 
 @given(seed=st.integers(0, 100))

@@ -256,7 +256,7 @@ def test_a_tracker_that_cannot_start_replaces_no_run(name, data, tmp_path, capsy
     refuses(capsys, "train", data, *given, saying=f"{name} cannot be started: no such server;")
     assert kept.exists()
     # Nor is there a traceback if it fails only then.
-    monkeypatch.setattr(fit, "reach", lambda names: None)
+    monkeypatch.setattr(fit, "check_trackers", lambda names: None)
     refuses(capsys, "train", data, *given, saying=f"{name} cannot be started")
 
 

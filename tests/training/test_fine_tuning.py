@@ -46,7 +46,7 @@ def model_of(folder, *, channels=3, classes=CLASSES, level=None, bits=None, **se
 def begun(plan):
     """The network that a run of a plan begins with."""
     model = fit.build(plan)
-    fit.begin(model, plan)
+    fit.take_start_weights(model, plan)
     return model
 
 

@@ -94,14 +94,14 @@ def learning_curves(history: Sequence[Mapping[str, str]]) -> str:
         names = [name for name in history[0] if name.startswith("iou_")]
         for name, line in zip(names, lines(len(names)), strict=True):
             label = literal(name.removeprefix("iou_"))
-            axes.plot(epochs, figures(history, name), label=label, lw=1.4, **line, **mark)
-        axes.plot(epochs, figures(history, "mean_iou"), label="mean", color=INK, lw=2, **mark)
+            axes.plot(epochs, column(history, name), label=label, lw=1.4, **line, **mark)
+        axes.plot(epochs, column(history, "mean_iou"), label="mean", color=INK, lw=2, **mark)
         axes.set_ylim(0, 1)
         whole(axes.xaxis)
     return svg[0]
 
 
-def figures(history: Sequence[Mapping[str, str]], name: str) -> list[float]:
+def column(history: Sequence[Mapping[str, str]], name: str) -> list[float]:
     """A column of numbers; NaN where it is empty."""
     return [float(row[name] or "nan") for row in history]
 

@@ -119,10 +119,10 @@ def farthest(graph: csr_matrix, places: np.ndarray, part: np.ndarray, sources: n
     while not np.array_equal(above, ahead):
         distance = distance + distance[above]
         above, ahead = ahead, ahead[ahead]
-    return last_of_each(part, distance, len(sources)), distance, before
+    return largest_of_each(part, distance, len(sources)), distance, before
 
 
-def last_of_each(part: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+def largest_of_each(part: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     """Where the largest value of each part is; -1 for parts without any."""
     found, order = np.full(count, -1), np.argsort(values, kind="stable")
     # What is assigned last stays.
@@ -156,7 +156,7 @@ def loops(graph: csr_matrix, places, part, distance, before) -> tuple[np.ndarray
     extra = (one < other) & (before[one] != other) & (before[other] != one)
     one, other = one[extra], other[extra]
     meets = meeting(one, other, before)
-    best = last_of_each(part[one], distance[one] + distance[other] - 2 * distance[meets], part.max() + 1)
+    best = largest_of_each(part[one], distance[one] + distance[other] - 2 * distance[meets], part.max() + 1)
     shown = np.flatnonzero(best >= 0)
     one, other, meets = one[best[shown]], other[best[shown]], meets[best[shown]]
     before = before.copy()

@@ -77,17 +77,17 @@ def outlines(
 
 def with_holes(rings: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], ...]:
     """Rings as parts, each an outer ring and those of its holes, which run the other way around."""
-    outer = [ring for ring in rings if turn(ring) > 0]
+    outer = [ring for ring in rings if twice_area(ring) > 0]
     holes: list[list[np.ndarray]] = [[] for _ in outer]
-    for hole in (ring for ring in rings if turn(ring) < 0):
+    for hole in (ring for ring in rings if twice_area(ring) < 0):
         inside = [k for k, ring in enumerate(outer) if points_in_poly(hole[:1], ring).all()]
         # Within several, the innermost has it.
-        owner = min(inside, key=lambda k: abs(turn(outer[k])))
+        owner = min(inside, key=lambda k: abs(twice_area(outer[k])))
         holes[owner].append(hole)
     return tuple((ring, *own) for ring, own in zip(outer, holes, strict=True))
 
 
-def turn(ring: np.ndarray) -> float:
+def twice_area(ring: np.ndarray) -> float:
     """Twice the area of a closed ring, (n, 2); above 0 if it runs clockwise to the eye, y counting down."""
     x, y = ring.T
     return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))

@@ -75,7 +75,7 @@ def examine(
     lines = class_boundaries(truth, prediction, range(classes))
     rules: dict[str, Any] = {"split": split, "thin": thin, "smallest": smallest}
     found, of = separate(prediction, probabilities=probabilities, **rules)
-    true, of_true = separate(truth, **rules) if instances is None else as_numbered(instances, truth, rules)
+    true, of_true = separate(truth, **rules) if instances is None else true_objects(instances, truth, rules)
     # Where neither has an object there is nothing to count.
     somewhere = (true > 0) | (found > 0)
     true, found = true[somewhere], found[somewhere]
@@ -92,10 +92,10 @@ def examine(
     )
 
 
-def as_numbered(
+def true_objects(
     instances: np.ndarray, truth: np.ndarray, rules: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `separate`: numbered objects, and those by the rules of classes of which less than half is numbered."""
+    """As `separate`: the numbered objects, and by the rules those of classes of which less than half is numbered."""
     # A hand that numbers may slip by some pixels.
     numbered = [k for k in np.unique(truth) if k and np.mean(instances[truth == k] > 0) > 0.5]
     rest, of_rest = separate(np.where(np.isin(truth, numbered), 0, truth), **rules)

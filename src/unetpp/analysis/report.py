@@ -135,7 +135,7 @@ def shares(confusion: np.ndarray) -> np.ndarray:
 def draw_charts(report: Report, result: dict) -> dict[str, str]:
     """Every chart, by what stands above it."""
     drawn = {}
-    if np.isfinite(charts.figures(report.history, "mean_iou")).any():
+    if np.isfinite(charts.column(report.history, "mean_iou")).any():
         drawn["Learning curves"] = charts.learning_curves(report.history)
     drawn["Calibration"] = charts.calibration_curves(np.asarray(result["reliability"]), report.classes)
     for k, name in enumerate(report.classes[1:]):

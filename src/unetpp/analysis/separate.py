@@ -128,12 +128,12 @@ def split_touching(mask: np.ndarray, probability: np.ndarray | None = None) -> n
         (H, W) int32, 0 outside the mask.
     """
     shown, regions = mask, label(mask, connectivity=2)
-    height = depths(regions)
+    height = region_depths(regions)
     holes = wide_holes(regions, height)
     if holes.any():
         mask = shown | holes
         regions = label(mask, connectivity=2)
-        height = depths(regions)
+        height = region_depths(regions)
     if probability is not None:
         height *= np.where(shown, probability, 1)
     # Beyond the box there is nothing, as there is with more around it.
@@ -161,7 +161,7 @@ def wide_holes(regions: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
     Args:
         regions: (H, W) the number of the region that a pixel is in, 0 outside.
-        depth: (H, W), of `depths`.
+        depth: (H, W), of `region_depths`.
     """
     found = np.zeros(regions.shape, bool)
     outside = label(regions == 0, connectivity=1)
@@ -184,7 +184,7 @@ def wide_holes(regions: np.ndarray, depth: np.ndarray) -> np.ndarray:
         # Most holes are too small by their sides already.
         if len(around) > 1 or min(own.shape) / 2 <= widest[around[0]]:
             continue
-        if depths(own.astype(np.uint8)).max() > widest[around[0]]:
+        if region_depths(own.astype(np.uint8)).max() > widest[around[0]]:
             found[place] |= own
     return found
 
@@ -197,7 +197,7 @@ def count_markers(regions: np.ndarray, markers: np.ndarray) -> np.ndarray:
     return np.bincount(region[1:], minlength=regions.max() + 1)
 
 
-def depths(regions: np.ndarray) -> np.ndarray:
+def region_depths(regions: np.ndarray) -> np.ndarray:
     """How far each pixel of a region is from the nearest outside it, or beyond the image: (H, W) float32, else 0.
 
     Args:

@@ -193,12 +193,7 @@ def summarize(
     return {
         **scores(pooled["confusion"], classes, len(records)),
         "figures": {name: by_class(value, classes, plain) for name, value in found.items()},
-        "intervals": {
-            name: by_class(
-                np.moveaxis(value, 0, -1), classes, lambda pair: [plain(end) for end in pair], depth=1
-            )
-            for name, value in spread.items()
-        },
+        "intervals": {name: ends_by_class(value, classes) for name, value in spread.items()},
         "objects": {
             name: {"true": true, "predicted": predicted}
             for name, (true, predicted) in zip(classes[1:], totals, strict=True)
@@ -245,6 +240,11 @@ def by_class(value: np.ndarray, classes: Sequence[str], form, depth: int = 0):
     }
 
 
+def ends_by_class(ends: np.ndarray, classes: Sequence[str]):
+    """Intervals, (2, ...) low and high, as `by_class` has figures: [low, high] in place of each value."""
+    return by_class(np.moveaxis(ends, 0, -1), classes, lambda pair: [plain(end) for end in pair], depth=1)
+
+
 def compare(
     first: Sequence[Record],
     second: Sequence[Record],
@@ -283,12 +283,7 @@ def compare(
     return {
         name: {
             "difference": by_class(np.asarray(other[name] - one[name]), classes, plain),
-            "interval": by_class(
-                np.moveaxis(spread[name], 0, -1),
-                classes,
-                lambda pair: [plain(end) for end in pair],
-                depth=1,
-            ),
+            "interval": ends_by_class(spread[name], classes),
         }
         for name in one
     }

@@ -21,14 +21,19 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
         >>> entropy(np.array([[1.0, 0.0], [0.5, 0.5]])).tolist()
         [0.0, 1.0]
     """
-    p = np.asarray(probabilities, np.float32)
-    if p.shape[-1] == 1:
-        p = np.concatenate([1 - p, p], axis=-1)
+    p = of_classes(np.asarray(probabilities, np.float32))
     total = np.zeros(p.shape[:-1], np.float32)
     for chance in np.ascontiguousarray(np.moveaxis(p, -1, 0)):
         # p log p is 0 at 0, where a number near 0 stands in.
         total -= chance * np.log(np.maximum(chance, np.finfo(np.float32).tiny))
     return np.clip(total / np.float32(np.log(p.shape[-1])), 0, 1)
+
+
+def of_classes(probabilities: np.ndarray) -> np.ndarray:
+    """A channel a class: (..., 1) of the foreground becomes (..., 2)."""
+    if probabilities.shape[-1] > 1:
+        return probabilities
+    return np.concatenate([1 - probabilities, probabilities], -1)
 
 
 def uncertainty(

@@ -50,16 +50,16 @@ def cli():
     "trackers",
     type=click.Choice(["mlflow", "wandb"]),
     multiple=True,
-    help="Log there too; may be repeated.",
+    help="Log to it, too; may be repeated.",
 )
 @click.option(
-    "--job", metavar="JOB", help="Be a process of a job: auto (SLURM), or HOST:PORT,PROCESSES,PROCESS."
+    "--job", metavar="JOB", help="Be one process of a job: auto (SLURM), or HOST:PORT,PROCESSES,PROCESS."
 )
 @training_options
 @data_options
 @instances_option
 def train(data, run, classes, resume, overwrite, trackers, job, chosen, **places):
-    """Train on DATA: a folder with images/ and masks/ paired by name, or both side by side."""
+    """Train on images and masks. DATA has images/ and masks/, paired by name, or both side by side."""
     started = time.monotonic()
     from unetpp.app import training
 
@@ -102,7 +102,7 @@ def plan(data, output, classes, overwrite, chosen, **places):
 @data_options
 @instances_option
 def lr_find(data, classes, chosen, **places):
-    """Measure a good --learning-rate for DATA: some minutes of training at ever higher rates."""
+    """Measure a good --learning-rate for DATA. It trains for some minutes at ever higher rates."""
     from unetpp.app import training
 
     order = Order(data=data, places=places, names=class_names(classes), chosen=chosen)
@@ -136,7 +136,7 @@ def evaluate(model, data, **options):
 @engine_options
 @data_options
 def report(run, data, **options):
-    """Scores and pictures of RUN as a page: on DATA, or on the images that RUN was validated on."""
+    """Write scores and pictures of RUN as a page. They are of DATA, or of the images that RUN was validated on."""
     from unetpp.app import evaluating
 
     evaluating.run_report(run, data, **options)
@@ -165,7 +165,7 @@ def report(run, data, **options):
 def predict(
     model, inputs, out, probabilities, uncertainty, overwrite, resume, measured, rules, objects, **options
 ):
-    """Find MODEL's classes in images: files, folders or globs. Stacks and slides of any size are read by region."""
+    """Find MODEL's classes in files, folders or globs of images. Stacks and slides of any size are read by region."""
     from unetpp.app import run as running
 
     refuse_both(overwrite, resume)
@@ -191,7 +191,7 @@ def predict(
     help="Folder of what predict --probabilities wrote, by name, to split by.",
 )
 @click.option("--classes", help="Names by label, such as background,blood_cell,bacteria.")
-@click.option("--model", type=PATH, help="The model that has the names.")
+@click.option("--model", type=PATH, help="The model whose class names and rules to take.")
 @click.option(
     "--instances",
     is_flag=True,
@@ -201,8 +201,8 @@ def predict(
 @rule_options
 @object_options
 def measure(labels, out, classes, instances, rules, objects, **options):
-    """Count and measure the objects of label images: a row each, and a row an image and class. Each plane of a stack is
-    measured as an image of its own, with columns t and z: nothing is tracked or joined in depth.
+    """Count and measure the objects of label images. Tables have a row per object, and per image and class. Each plane
+    of a stack is measured as an image of its own, with columns t and z: nothing is tracked or joined in depth.
     """
     from unetpp.app import measuring
 
@@ -214,7 +214,7 @@ def measure(labels, out, classes, instances, rules, objects, **options):
 @cli.command()
 @click.argument("model", type=PATH)
 def export(model):
-    """Add the graph that OpenVINO runs to MODEL; training does so by itself."""
+    """Add the graph that OpenVINO runs to MODEL. Training does so by itself."""
     from unetpp.app import run as running
 
     running.export_model(model)
@@ -225,7 +225,7 @@ def export(model):
 @click.option("--data", type=PATH, required=True, help="Images and masks to calibrate on and to score.")
 @data_options
 def quantize(model, data, **places):
-    """Add a graph in 8-bit integers to MODEL, calibrated on your images; the default if it scores as well."""
+    """Add a graph in 8-bit integers to MODEL. Your images calibrate it; it is the default if it scores as well."""
     from unetpp.app import run as running
 
     running.run_quantization(model, data, places=places)
@@ -237,7 +237,7 @@ def quantize(model, data, **places):
 @functools.partial(engine_options, level=False)
 @data_options
 def levels(model, data, engine, **places):
-    """Score, time and memory on DATA of each level of MODEL, trained with deep supervision."""
+    """Show each level's scores on DATA, time and memory. MODEL must be trained with deep supervision."""
     from unetpp.app import run as running
 
     running.run_levels(model, data, places=places, engine=engine)
@@ -259,7 +259,7 @@ def prune(model, level, out, overwrite):
 @click.argument("model", type=PATH)
 @rule_options
 def objects(model, rules):
-    """Say what counts as an object of MODEL, for other commands to take unless told otherwise; or show it."""
+    """Store in MODEL what counts as an object, or show it. Other commands take it unless told otherwise."""
     from unetpp.app import objects as own
 
     own.keep_or_show(model, rules)
@@ -268,7 +268,7 @@ def objects(model, rules):
 @cli.command()
 @click.argument("model", type=PATH, required=False)
 def summary(model):
-    """Show MODEL's layers, classes and origin; without MODEL, the default network."""
+    """Show MODEL's layers, classes and origin. Without MODEL, the default network."""
     from unetpp.app import run as running
 
     running.show_summary(model)
@@ -279,7 +279,7 @@ def summary(model):
 @click.option("--budget", type=Duration(), default=100.0, help="Time to train.  [default: 100s]")
 @click.option("--overwrite", is_flag=True, help="Replace a former demo.")
 def demo(out, budget, overwrite):
-    """Draw darkfield micrographs, train on them, evaluate and predict: about two minutes."""
+    """Draw darkfield micrographs, train on them, score and predict. It takes about two minutes."""
     from unetpp.app.demo import run_demo
 
     run_demo(out, budget, overwrite=overwrite)

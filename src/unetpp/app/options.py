@@ -4,8 +4,10 @@ import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
+from click import Choice, IntRange
 from click.core import ParameterSource
 
 from unetpp.data.names import composed
@@ -14,6 +16,8 @@ from unetpp.errors import SettingError
 # How long a run is, by either of them.
 LENGTH = {"budget", "epochs"}
 PATH = click.Path(path_type=Path)
+# An option without a value, of which it is known whether it was given.
+SWITCH = {"is_flag": True, "default": None}
 
 
 class Duration(click.ParamType):
@@ -86,7 +90,7 @@ def data_options(command):
 
 def instances_option(command):
     """The option that says where objects are numbered."""
-    help_ = "Folder with the number of each object, by name: also learn where they touch."
+    help_ = "Folder of label images that number objects, by name: also learn where they touch."
     return click.option("--instances", type=PATH, help=help_)(command)
 
 
@@ -108,7 +112,10 @@ def engine_options(command, *, level=True):
     at = "Stop at this level; needs a model with deep supervision."
     options = [
         click.option(
-            "--engine", type=click.Choice(["auto", "openvino", "keras"]), default="auto", help="What runs it."
+            "--engine",
+            type=Choice(["auto", "openvino", "keras"]),
+            default="auto",
+            help="What runs the network.",
         ),
         click.option(
             "--precision",
@@ -142,10 +149,13 @@ def rule_options(command):
             "--split",
             multiple=True,
             metavar="CLASS",
-            help="Round: split where they touch, by probabilities where there are some.",
+            help="Class of round objects: split where they touch, by probabilities where there are some.",
         ),
         click.option(
-            "--thin", multiple=True, metavar="CLASS", help="Filaments: follow over crossings and gaps."
+            "--thin",
+            multiple=True,
+            metavar="CLASS",
+            help="Class of filaments: follow over crossings and gaps.",
         ),
         click.option("--smallest", type=int, help="Leave out objects of fewer pixels."),
     ]
@@ -155,14 +165,20 @@ def rule_options(command):
 def truth_options(command):
     """The options that say what predictions are held against, gathered as `truth`."""
     options = [
-        click.option("--instances", type=PATH, help="Folder with the number of each true object, by name."),
         click.option(
-            "--tolerance", type=float, default=2.0, show_default=True, help="Of boundaries, in pixels."
+            "--instances", type=PATH, help="Folder of label images that number true objects, by name."
+        ),
+        click.option(
+            "--tolerance",
+            type=float,
+            default=2.0,
+            show_default=True,
+            help="Pixels by which boundaries may be off.",
         ),
         click.option(
             "--group-by",
             default="",
-            help="Regular expression, or FILE.csv:COLUMN: images that are alike, which intervals draw together.",
+            help="Images that intervals draw together: regular expression on names, or FILE.csv:COLUMN.",
         ),
     ]
     return gather(command, "truth", ("instances", "tolerance", "group_by"), options)
@@ -175,13 +191,15 @@ def object_options(command):
         click.option(
             "--pixel-size",
             type=float,
-            help="Micrometres; adds columns in them and a scale bar. [default: as OME and ImageJ's files say]",
+            help="Micrometres per pixel, for columns and a scale bar.  [default: as OME and ImageJ's files say]",
         ),
-        click.option("--table", type=click.Choice(["csv", "parquet"]), default="csv", help="[default: csv]"),
+        click.option(
+            "--table", type=Choice(["csv", "parquet"]), default="csv", help="Kind of tables.  [default: csv]"
+        ),
         click.option(
             "--also",
             "extras",
-            type=click.Choice(["instances", "numbered", "geojson", "roi", "coco"]),
+            type=Choice(["instances", "numbered", "geojson", "roi", "coco"]),
             multiple=True,
             help="Label images of objects, pictures with numbers, outlines for QuPath, ImageJ, COCO; may be repeated.",
         ),
@@ -202,82 +220,72 @@ def refuse_given(names: Iterable[str]) -> None:
 
 def training_options(command):
     """The options of `unetpp.training.options.Options` that were given, gathered as `chosen`."""
-    options = [
-        click.option(
-            "--budget", type=Duration(), help="Wall-clock limit, such as 45m; the run ends on time."
-        ),
-        click.option(
-            "--epochs",
-            type=click.IntRange(1),
-            help="Validations, instead of a budget.  [default: 60]",
-        ),
-        click.option(
-            "--passes", type=click.IntRange(1), help="Crops of each image between validations.  [default: 2]"
-        ),
-        click.option(
-            "--from", "start", metavar="MODEL", help="Begin with this model's weights (fine-tuning)."
-        ),
-        click.option("--network", type=click.Choice(["UNetPP", "UNet"]), help="[default: UNetPP]"),
-        click.option(
-            "--filters", type=Numbers(int), help="Width of each level.  [default: 16,32,64,128,256]"
-        ),
-        click.option(
+    count = IntRange(1)
+    rows: list[tuple[str, Any, str]] = [
+        ("--budget", Duration(), "Wall-clock limit, such as 45m; the run ends on time."),
+        ("--epochs", count, "Epochs, each with a validation, instead of a budget.  [default: 60]"),
+        ("--passes", count, "Crops of each image between validations.  [default: 2]"),
+        ("--from start", {"metavar": "MODEL"}, "Begin with this model's weights (fine-tuning)."),
+        ("--network", Choice(["UNetPP", "UNet"]), "UNet++, or the plain U-Net.  [default: UNetPP]"),
+        ("--filters", Numbers(int), "Width of each level.  [default: 16,32,64,128,256]"),
+        (
             "--inner-filters",
-            type=click.Choice(["first", "level"]),
-            help="Width of inner nodes: the first level's, or each level's own.  [default: first]",
+            Choice(["first", "level"]),
+            "Width of inner nodes: the first level's, or each level's own.  [default: first]",
         ),
-        click.option("--dropout", type=float, help="Share of each block's values.  [default: 0, or MODEL's]"),
-        click.option("--deep-supervision", is_flag=True, default=None, help="Train a head on every X[0, j]."),
-        click.option(
-            "--head-weights", type=Numbers(float), help="Of the heads' losses, shallowest first: 1,1,2,4."
+        ("--dropout", float, "Share of values dropped in each block.  [default: 0, or MODEL's]"),
+        ("--deep-supervision", SWITCH, "Train an output at each level, as levels and prune need."),
+        (
+            "--head-weights",
+            Numbers(float),
+            "How much the loss of each level counts, shallowest first: 1,1,2,4.",
         ),
-        click.option("--long-side", type=click.IntRange(0), help="Pixels of the long side; 0: as it is."),
-        click.option("--patch", type=click.IntRange(1), help="Pixels of a crop's side."),
-        click.option("--batch", type=click.IntRange(1), help="Crops a step."),
-        click.option(
-            "--accumulate",
-            type=click.IntRange(1),
-            help="Steps that make one change.  [default: 1]",
+        ("--long-side", IntRange(0), "Pixels of the long side that images are brought to; 0: their own."),
+        ("--patch", count, "Pixels of a crop's side."),
+        ("--batch", count, "Crops per step."),
+        ("--accumulate", count, "Steps whose gradients make one change of the weights.  [default: 1]"),
+        ("--workers", count, "Threads that draw crops."),
+        ("--devices", count, "Devices that share each batch; needs JAX."),
+        ("--low-memory", SWITCH, "Take 0.6 of the memory and a third more time; needs TensorFlow."),
+        ("--focus", float, "Share of crops centred on a class, background excepted.  [default: 0.67]"),
+        ("--augmentation", float, "Strength of augmentation; 0: flips and right angles alone.  [default: 1]"),
+        ("--loss", str, "Loss, or a sum such as focal + 0.5 * iou.  [default: crossentropy + dice]"),
+        (
+            "--class-weights",
+            ClassWeights(float),
+            "Of the loss, by class index, such as 1,50,70; or balanced.",
         ),
-        click.option("--workers", type=click.IntRange(1), help="Threads that draw crops."),
-        click.option("--devices", type=click.IntRange(1), help="How many share a batch; needs JAX."),
-        click.option(
-            "--low-memory",
-            is_flag=True,
-            default=None,
-            help="A third slower, in 0.6 of the memory; TensorFlow.",
-        ),
-        click.option("--focus", type=float, help="Share of crops on a class.  [default: 0.67]"),
-        click.option("--augmentation", type=float, help="Strength; 0: flips and right angles.  [default: 1]"),
-        click.option("--loss", help="Sum of losses.  [default: crossentropy + dice]"),
-        click.option(
-            "--class-weights", type=ClassWeights(float), help="By class index, such as 1,50,70; or balanced."
-        ),
-        click.option("--learning-rate", type=float, help="Highest of the schedule."),
-        click.option("--weight-decay", type=float, help="Of AdamW; 0: Adam.  [default: 0.0001]"),
-        click.option(
-            "--patience", type=click.IntRange(1), help="End after so many validations without gain."
-        ),
-        click.option(
+        ("--learning-rate", float, "Highest rate of the schedule.  [default: 0.001, or 0.0002 with --from]"),
+        ("--weight-decay", float, "Of AdamW; 0: Adam.  [default: 0.0001]"),
+        ("--patience", count, "End after so many validations without gain."),
+        (
             "--normalization",
-            type=click.Choice(["auto", "dataset", "image"]),
-            help="Whose mean counts.  [default: auto]",
+            Choice(["auto", "dataset", "image"]),
+            "By mean and deviation of all images, or of each.  [default: auto]",
         ),
-        click.option(
-            "--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]), help="[default: auto]"
+        (
+            "--precision",
+            Choice(["auto", "float32", "mixed_bfloat16"]),
+            "Arithmetic of training.  [default: auto]",
         ),
-        click.option(
+        (
             "--validation",
-            type=Share(),
-            help="Share of images held out; 0: none; or a file of their names.  [default: 0.15]",
+            Share(),
+            "Share of images held out; 0: none; or a file of their names.  [default: 0.15]",
         ),
-        click.option("--group-by", help="Regular expression, or FILE.csv:COLUMN: what stays on one side."),
-        click.option(
-            "--folds", type=click.IntRange(2), help="Cross-validate: so many runs, of a --budget each."
+        (
+            "--group-by",
+            str,
+            "Images to keep on one side of the split: regular expression on names, or FILE.csv:COLUMN.",
         ),
-        click.option("--fold", type=click.IntRange(1), help="Run only this fold, from 1."),
-        click.option("--seed", type=int, help="Of split, crops and weights.  [default: 0]"),
-        click.option("--plan", "plan_file", type=PATH, help="Options from a file of unetpp plan."),
+        ("--folds", IntRange(2), "Cross-validate by so many runs, of a --budget each."),
+        ("--fold", count, "Run only this fold, from 1."),
+        ("--seed", int, "Of split, crops and weights.  [default: 0]"),
+        ("--plan plan_file", PATH, "Take options from a file of unetpp plan --out."),
+    ]
+    options = [
+        click.option(*names.split(), help=text, **(kind if isinstance(kind, dict) else {"type": kind}))
+        for names, kind, text in rows
     ]
 
     @functools.wraps(command)

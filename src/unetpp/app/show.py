@@ -95,7 +95,7 @@ def closing(scores: dict) -> str:
 
 def differences(found: dict, model: Path, against: Path) -> Table:
     """`compare` as a table: what one model gains over another."""
-    result = plain_table("without a difference, an interval leaves out 0 in 5 to 10 of 100 rows")
+    result = plain_table("of equal models, too, 5 to 10 intervals in 100 leave out 0")
     names(result, f"{model}\nover {against}")
     right(result, "difference", "95 %")
     rows = {"mean IoU": found["mean_iou"]}

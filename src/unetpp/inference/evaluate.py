@@ -12,6 +12,7 @@ from unetpp.analysis.boundary import TOLERANCE
 from unetpp.analysis.records import Record, examine
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.scores import confusion, scores
+from unetpp.analysis.uncertainty import of_classes
 from unetpp.data.dataset import Sample, same_size
 from unetpp.data.images import read_image
 from unetpp.data.instances import read_instances
@@ -134,10 +135,3 @@ def blaming(path: Path) -> Iterator[None]:
         yield
     except ImageError as error:
         raise ImageError(error.what, where=path, mend=error.mend) from error
-
-
-def of_classes(probabilities: np.ndarray) -> np.ndarray:
-    """A channel a class: (H, W, 1) of the foreground becomes (H, W, 2)."""
-    if probabilities.shape[-1] > 1:
-        return probabilities
-    return np.concatenate([1 - probabilities, probabilities], -1)

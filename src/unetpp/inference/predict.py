@@ -36,7 +36,8 @@ class Predictor:
         multiple: what the network's height and width must be a multiple of.
         tile: pixels of a tile's side at most; a multiple of `multiple`.
         overlap: pixels that neighbouring tiles share at least.
-        checked: whether what is predicted are regions of an image that has been looked at as a whole.
+        checked: whether the range of the image's numbers is known to fit; so for regions, as the whole image has been
+            checked.
         seams: whether the network's last output is where objects touch; see `close_seams`.
     """
 
@@ -259,7 +260,7 @@ def open_predictor(
         run = keras_engine(model if level in (None, levels[-1]) else model.pruned(level))
         from unetpp.model import sizes
 
-        multiple = sizes.multiple()
+        multiple = sizes.best_multiple()
     width = bundle.settings["filters"][0]
     tile = next(tile for tile, widest in TILES.items() if width <= widest)
     options: dict[str, Any] = {"symmetries": SYMMETRIES if tta else 1, "tile": tile, "seams": bundle.seams}

@@ -8,8 +8,8 @@ from unetpp.model.regions import has_rank, pixels, weighted_mean, weights, with_
 from unetpp.model.weights import resolve_class_weights
 
 
-class Own(keras.losses.Loss):
-    """A loss of this package: a value an image, (B,) float32.
+class BaseLoss(keras.losses.Loss):
+    """What the losses of this package share: a value an image, (B,) float32, and arithmetic.
 
     `a + b` is a sum and `2 * a` a multiple, also of sums with losses of Keras.
     """
@@ -42,7 +42,7 @@ class Own(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="unetpp.losses")
-class Sum(Own):
+class Sum(BaseLoss):
     """The sum of losses.
 
     Args:
@@ -76,7 +76,7 @@ class Sum(Own):
 
 
 @keras.saving.register_keras_serializable(package="unetpp.losses")
-class Multiple(Own):
+class Multiple(BaseLoss):
     """A loss times a number, such as a term of a sum that counts less than the others.
 
     Args:
@@ -110,7 +110,7 @@ class Multiple(Own):
 
 
 @keras.saving.register_keras_serializable(package="unetpp.losses")
-class Weighted(Own):
+class Weighted(BaseLoss):
     """Any other loss function, weighted by class.
 
     A function of (y_true, y_pred) that returns a value a pixel is weighted by each pixel's true class; one

@@ -9,7 +9,7 @@ from keras import layers
 
 
 def own_way(layer):
-    """A layer's own function for the backend, such as `by_torch`; None where it has none."""
+    """A layer's own method for the running backend, such as `by_torch`; None where Keras' method does."""
     return getattr(layer, f"by_{keras.backend.backend()}", None)
 
 

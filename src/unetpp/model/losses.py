@@ -29,7 +29,7 @@ import keras
 from keras import ops
 
 from unetpp.errors import SettingError
-from unetpp.model.composed import Own, Sum, Weighted, times
+from unetpp.model.composed import BaseLoss, Sum, Weighted, times
 from unetpp.model.regions import (
     EPSILON,
     mean_over_pixels,
@@ -172,7 +172,7 @@ def _iou(smooth):
     return lambda tp, fp, fn: (tp + smooth) / (tp + fp + fn + smooth)
 
 
-class SegmentationLoss(Own):
+class SegmentationLoss(BaseLoss):
     """A function of this module as a Keras loss; `a + b` is their `Sum`.
 
     Args:

@@ -37,18 +37,18 @@ def recomputing(network: Any) -> Any:
             x: dict[tuple[int, int], Any] = {}
             for i in range(depth):
                 below = images if i == 0 else layers[f"pool_{i}"](x[i - 1, 0])
-                x[i, 0] = block(layers, f"x_{i}_0", [below])
+                x[i, 0] = recomputed_node(layers, f"x_{i}_0", [below])
             for i, j in self.nodes(depth):
                 skips = [x[i, k] for k in range(j) if (i, k) in x]
-                x[i, j] = block(layers, f"x_{i}_{j}", [x[i + 1, j - 1], *skips])
+                x[i, j] = recomputed_node(layers, f"x_{i}_{j}", [x[i + 1, j - 1], *skips])
             heads = [layers[f"head_{j}"](x[0, j]) for j in range(1, depth) if f"head_{j}" in layers]
             return heads if len(self.outputs) > 1 else heads[0]
 
     return Recomputing
 
 
-def block(layers: dict, name: str, parts: list):
-    """The node X[i, j] of what comes into it; what lies between is not kept."""
+def recomputed_node(layers: dict, name: str, parts: list):
+    """The node X[i, j] of its inputs, the raised one first; what its layers give in between is not kept."""
     chain = [
         layer for key, layer in layers.items() if key.startswith(f"{name}_") and key.split("_")[3] in KINDS
     ]

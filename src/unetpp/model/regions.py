@@ -1,4 +1,4 @@
-"""What losses and regions are made of: truth, probabilities and weights of an image's pixels."""
+"""What losses are made of: truth, probabilities and weights of pixels, and their sums over classes' regions."""
 
 import numpy as np
 from keras import ops

@@ -6,10 +6,10 @@ from keras import ops
 from unetpp.errors import SettingError
 
 
-def multiple() -> int:
-    """What heights and widths of images to predict are best multiples of, in pixels.
+def best_multiple() -> int:
+    """What to pad images to multiples of for prediction, in pixels: any number of levels fits.
 
-    JAX compiles a network for each size, on a GPU for many seconds: so there shall be few.
+    JAX compiles a network for each size, on a GPU for many seconds, so there it is larger and sizes are fewer.
     """
     return 128 if keras.backend.backend() == "jax" else 32
 

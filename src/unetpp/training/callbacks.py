@@ -132,13 +132,7 @@ class Validate(keras.callbacks.Callback):
             model = self.average.applied()
             labels = self.labels = predict(model, self.plan, self.pictures)
         result = score(labels, self.plan, self.pictures)
-        value = foreground_iou(result["confusion"])
-        # With nothing held out, the last weights are kept.
-        if value > progress.best or not self.pictures:
-            progress.best, progress.best_epoch = value, progress.epoch
-            if first:
-                bundle = describe(self.run, self.plan, model, progress, result)
-                save_bundle(self.run / "model", bundle, model)
+        self.keep_best(model, result)
         row = {
             "epoch": progress.epoch,
             "seconds": round(progress.spent, 1),
@@ -162,6 +156,15 @@ class Validate(keras.callbacks.Callback):
             write_history(progress.history, self.run / "history.csv")
             save_checkpoint(self.run / "checkpoints", self.model, progress)
         self.report.epoch(row)
+
+    def keep_best(self, model, result: dict) -> None:
+        """Save the weights as the run's model if they are the best so far; with nothing held out, always."""
+        progress, value = self.progress, foreground_iou(result["confusion"])
+        if value > progress.best or not self.pictures:
+            progress.best, progress.best_epoch = value, progress.epoch
+            if place()[0] == 0:
+                bundle = describe(self.run, self.plan, model, progress, result)
+                save_bundle(self.run / "model", bundle, model)
 
     def keep_back(self, took: float) -> None:
         """Keep back what the last validation and the offsets will take, by the seconds that a validation took.

@@ -39,13 +39,13 @@ from unetpp.training.batches import Batches, Continue
 from unetpp.training.callbacks import Follow, Report, Validate
 from unetpp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from unetpp.training.interruption import interruptible
-from unetpp.training.network import bare, begin, build, precision
+from unetpp.training.network import bare, build, precision, take_start_weights
 from unetpp.training.offsets import add_offsets, best_offsets, logits_of
 from unetpp.training.options import Options
 from unetpp.training.patches import Picture, Sampler, load_picture
 from unetpp.training.plan import Plan
 from unetpp.training.schedule import Budget
-from unetpp.training.trackers import reach, tensorboard, tracking
+from unetpp.training.trackers import check_trackers, tensorboard, tracking
 from unetpp.training.validation import draw_validation, open_network, predict, score
 
 # Batches by which the averaged weights' statistics are measured before each validation.
@@ -93,7 +93,7 @@ def train(
     if plan.seams and not any(len(picture.centres[-1]) for picture in pictures):
         report.warn("no two objects touch: there are no seams to learn from")
     steps = options.steps(len(pictures))
-    measure_out(budget, options, steps)
+    set_limits(budget, options, steps)
     sampler = Sampler(pictures, options.patch, focus=options.focus, strength=options.augmentation)
     batches = Batches(sampler, options, steps, share=devices.place())
     first = devices.place()[0] == 0
@@ -107,14 +107,14 @@ def train(
             twin = bare(plan)
         try:
             sitting = Sitting(plan, run, budget, report, held_out, batches, twin, interrupted, tracked)
-            steadfast(sitting, resume)
+            train_with_rollbacks(sitting, resume)
         finally:
             batches.release()
         if any(devices.agree(interrupted())):
             raise KeyboardInterrupt
         if first:
             with devices.alone():
-                labels = settle(plan, run, twin, pictures, held_out)
+                labels = choose_factors(plan, run, twin, pictures, held_out)
     if first:
         draw_validation(plan, held_out, labels, run / "validation")
         try:
@@ -132,14 +132,14 @@ def train(
 def check(plan: Plan, trackers: Sequence[str] = ()) -> None:
     """Raise what would end a run before its first step: SettingError, BundleError, InstallError or TrainingError."""
     losses.get(plan.options.loss, class_weights=plan.class_weights)
-    reach(trackers)
+    check_trackers(trackers)
     # Building takes a second or two, so only where that or what is read may fail.
     if plan.options.low_memory or plan.options.start:
         with precision(plan.options.precision):
-            begin(build(plan), plan)
+            take_start_weights(build(plan), plan)
 
 
-def measure_out(budget: Budget, options: Options, steps: int) -> None:
+def set_limits(budget: Budget, options: Options, steps: int) -> None:
     """Give a budget of epochs its steps, and one of seconds what it keeps back until a validation has been timed."""
     if budget.seconds is None:
         budget.steps = options.epochs * steps
@@ -162,16 +162,16 @@ class Sitting:
     tracked: Sequence[keras.callbacks.Callback]
 
 
-def steadfast(sitting: Sitting, resume: bool) -> None:
+def train_with_rollbacks(sitting: Sitting, resume: bool) -> None:
     """Train until the budget is spent, going back a checkpoint whenever the loss is not a number.
 
     Raises:
         TrainingError: after too many such losses.
     """
     plan, run, budget = sitting.plan, sitting.run, sitting.budget
-    model, progress = start(plan, run, resume=resume)
+    model, progress = start_or_resume(plan, run, resume=resume)
     budget.spent, budget.taken = progress.spent, progress.steps
-    while sit(sitting, model, progress).diverged:
+    while train_sitting(sitting, model, progress).diverged:
         rollbacks = progress.rollbacks + 1
         if rollbacks > ROLLBACKS:
             raise TrainingError(
@@ -180,7 +180,7 @@ def steadfast(sitting: Sitting, resume: bool) -> None:
                 mend="start anew with a lower --learning-rate, --precision float32, or another --loss",
             )
         step = budget.taken
-        model, progress = start(plan, run, resume=True)
+        model, progress = start_or_resume(plan, run, resume=True)
         progress.rollbacks, progress.spent = rollbacks, budget.elapsed
         budget.taken = progress.steps
         # So that it counts in a run that is resumed, too.
@@ -189,7 +189,7 @@ def steadfast(sitting: Sitting, resume: bool) -> None:
         sitting.report.warn(f"the loss is not a number at step {step}: back a checkpoint, at half the rate")
 
 
-def sit(sitting: Sitting, model, progress: Progress) -> Follow:
+def train_sitting(sitting: Sitting, model, progress: Progress) -> Follow:
     """Train from where `progress` stands to the budget's end, an interruption or a loss that is not a number."""
     plan, run, budget = sitting.plan, sitting.run, sitting.budget
     with devices.alone():
@@ -215,17 +215,17 @@ def sit(sitting: Sitting, model, progress: Progress) -> Follow:
     return follow
 
 
-def start(plan: Plan, run: Path, *, resume: bool):
+def start_or_resume(plan: Plan, run: Path, *, resume: bool):
     """The compiled network and how far it has come: from the newest checkpoint, or anew."""
     keras.utils.set_random_seed(plan.options.seed)
     model = build(plan)
     found = load_checkpoint(run / "checkpoints", model) if resume else None
     if not found:
-        begin(model, plan)
+        take_start_weights(model, plan)
     return model, found or Progress()
 
 
-def settle(
+def choose_factors(
     plan: Plan, run: Path, model: keras.Model, pictures: list[Picture], held_out: list[Picture]
 ) -> list[np.ndarray]:
     """Choose on training pictures how readily the best model finds each class, and score it anew.

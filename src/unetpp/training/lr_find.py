@@ -36,7 +36,7 @@ def find_rate(plan: Plan, *, step: Callable[[], None] = lambda: None, warn: Call
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     with network.precision(options.precision):
         model = network.build(plan)
-        network.begin(model, plan)
+        network.take_start_weights(model, plan)
         losses: list[float] = []
         found: list[float] = []
         for k, rate in enumerate(rates):

@@ -22,7 +22,7 @@ RARE = 1.0
 
 
 def bare(plan: Plan) -> UNetPP:
-    """The network of a plan, which predicts."""
+    """The network of a plan, not compiled."""
     options = plan.options
     network: Any = {"UNetPP": UNetPP, "UNet": UNet}[options.network]
     network = recomputing(network) if options.low_memory else network
@@ -33,7 +33,7 @@ def bare(plan: Plan) -> UNetPP:
 
 
 def build(plan: Plan) -> UNetPP:
-    """The network of a plan, compiled, which learns."""
+    """The network of a plan, compiled to learn."""
     options, model = plan.options, bare(plan)
     # Keras' own moves all variables at once on PyTorch, which no subclass of it does.
     kind: Any = keras.optimizers.AdamW if keras.backend.backend() == "torch" else AdamW
@@ -60,7 +60,7 @@ def settings_of(options: Options) -> dict[str, Any]:
     return settings | ({"inner_filters": "level"} if options.inner_filters == "level" else {})
 
 
-def begin(model, plan: Plan) -> None:
+def take_start_weights(model, plan: Plan) -> None:
     """Give a new network the weights of the model that its plan starts from, if any."""
     if plan.options.start:
         bundle, former = load_model(Path(plan.options.start))

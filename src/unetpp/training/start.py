@@ -1,4 +1,4 @@
-"""The model that a run starts from."""
+"""The model that a run starts from (`--from`): what it decides, what it has learnt, and whether the data suit it."""
 
 import json
 from collections.abc import Sequence

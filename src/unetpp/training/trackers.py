@@ -52,8 +52,8 @@ def tracking(names: Sequence[str], plan: Plan, run: Path) -> Iterator[list[keras
         yield [callbacks[name]() for name in names]
 
 
-def reach(names: Sequence[str]) -> None:
-    """Raise what `tracking` would, as far as that can be told without a run of theirs."""
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise what `tracking` would raise, as far as that can be told without starting a run of theirs."""
     packages = imported(names)
     asks = {
         "mlflow": lambda: packages["mlflow"].MlflowClient().search_experiments(max_results=1),

@@ -23,7 +23,7 @@ PICTURES = 12
 
 def open_network(model, plan: Plan) -> Predictor:
     """What predicts pictures, which are normalised already."""
-    return Predictor(keras_engine(model), plan.normalization, multiple=sizes.multiple())
+    return Predictor(keras_engine(model), plan.normalization, multiple=sizes.best_multiple())
 
 
 def predict(model, plan: Plan, pictures: Sequence[Picture]) -> list[np.ndarray]:
