@@ -69,7 +69,7 @@ def test_importing_the_package_loads_no_keras():
 def test_the_public_names_are_these():
     assert set(unetpp.__all__) == {
         "__version__", "UNetPP", "UNet", "losses", "metrics", "weighted_loss", "Bundle", "load_model",
-        "save_bundle", "Predictor", "open_predictor", "UnetppError",
+        "save_bundle", "Predictor", "open_predictor", "UnetppError", "train",
     }  # fmt: skip
     for name in unetpp.__all__:
         assert getattr(unetpp, name) is not None

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from unetpp.app.training import train as train
     from unetpp.bundle import Bundle as Bundle
     from unetpp.bundle import load_model as load_model
     from unetpp.bundle import save_bundle as save_bundle
@@ -29,6 +30,7 @@ _HOMES = {
     "losses": "unetpp.model",
     "metrics": "unetpp.model",
     "weighted_loss": "unetpp.model.losses",
+    "train": "unetpp.app.training",
     "Bundle": "unetpp.bundle",
     "load_model": "unetpp.bundle",
     "save_bundle": "unetpp.bundle",

@@ -15,15 +15,29 @@ import numpy as np
 import pytest
 from commands import FAST, refuses, run
 
+import unetpp
 from unetpp.app import cli
 from unetpp.app.order import Order, repeated
 from unetpp.app.resuming import resumed_plan
 from unetpp.app.training import new_plan
-from unetpp.bundle import DESCRIPTION, WEIGHTS
-from unetpp.errors import DatasetError, SettingError
+from unetpp.bundle import DESCRIPTION, WEIGHTS, load_model
+from unetpp.errors import DatasetError, OutputError, SettingError
 from unetpp.training import fit, lr_find, trackers
 from unetpp.training.options import Options
 from unetpp.training.planfile import load_plan
+
+
+def test_what_python_trains_is_what_the_command_trains(data, trained, tmp_path):
+    options = {"epochs": 1, "filters": [2, 4], "patch": 32, "batch": 4, "long_side": 0}
+    unetpp.train(data, tmp_path / "run", **options)
+    trained_here, there = (load_model(run)[1].get_weights() for run in (tmp_path / "run", trained))
+    for one, other in zip(trained_here, there, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(OutputError, match="not empty"):
+        unetpp.train(data, tmp_path / "run", **options)
+    with pytest.raises(SettingError, match="whale"):
+        unetpp.train(data, tmp_path / "other", loss="whale")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_run_leaves_model_history_split_events_and_pictures(trained):

@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,49 @@ from unetpp.errors import OutputError, SettingError, TrainingError, UnetppError
 
 # What a run leaves in its folder, beside others' files; the last, which tells a run, is removed last.
 RUN_FILES = ("model", "split.json", "history.csv", "events", "checkpoints", "validation", "plan.json")
+
+
+def train(
+    data: Path | str,
+    run: Path | str,
+    classes: Sequence[str] | None = None,
+    *,
+    instances: Path | str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **options,
+) -> None:
+    """Train on a folder of images and masks as `unetpp train` does, and show how it goes.
+
+    Args:
+        data: the folder, with images/ and masks/, paired by name.
+        run: the run's folder, which `open_predictor` and `load_model` open.
+        classes: names by mask value; None for those that the data name.
+        instances: a folder of label images that number the objects, to learn where they touch, too.
+        resume: go on with the run that is there.
+        overwrite: replace it.
+        options: fields of `unetpp.training.options.Options`, such as budget (seconds), epochs or loss.
+
+    Raises:
+        UnetppError: for what the command would end with: what is wrong, with which file, and how to mend it.
+        KeyboardInterrupt: if it was interrupted, once all is saved.
+
+    Example:
+        >>> unetpp.train("DATA", "RUN", ("background", "cell"), budget=600, loss="dice")  # doctest: +SKIP
+        >>> bundle, predictor = unetpp.open_predictor("RUN")  # doctest: +SKIP
+    """
+    if resume and overwrite:
+        raise SettingError("resume and overwrite exclude each other", mend="give one of them")
+    order = Order(
+        data=Path(data),
+        places={"instances": Path(instances)} if instances else {},
+        names=tuple(classes) if classes else None,
+        chosen={name: tuple(value) if isinstance(value, list) else value for name, value in options.items()},
+        run=Path(run),
+        resume=resume,
+        overwrite=overwrite,
+    )
+    start_runs(order)
 
 
 def start_run(order: Order) -> None:
