@@ -212,7 +212,7 @@ def whole_commands(model: str, rounds: int, scratch: Path) -> None:
     for k in range(IMAGES):
         write_png(folder / f"{k:03}.png", draw(k, (SIDE, SIDE))[0])
     single, peer, many, bare = [], [], [], []
-    predict = ["-m", "unetpp.app.cli", "predict", model]
+    predict = ["-m", "unetpp", "predict", model]
     one = str(folder / "000.png")
     child([*predict, one, "--out", str(scratch / "warm")])
     for k in range(rounds):

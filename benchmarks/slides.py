@@ -38,7 +38,7 @@ def write_slide(path: Path, side: int) -> None:
 def measure(model: str, image: Path, out: Path) -> tuple[float, float]:
     """Seconds, and the most gigabytes of resident memory, of predicting an image."""
     begun = time.monotonic()
-    command = [sys.executable, "-m", "unetpp.app.cli", "predict", model, str(image), "--out", str(out)]
+    command = [sys.executable, "-m", "unetpp", "predict", model, str(image), "--out", str(out)]
     process = subprocess.Popen(command)
     peak = 0.0
     while process.poll() is None:

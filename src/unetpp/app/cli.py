@@ -27,16 +27,28 @@ from unetpp.app.options import (
     truth_options,
 )
 from unetpp.app.order import Order
+from unetpp.app.terminal import InOrder
 from unetpp.errors import UnetppError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="unetpp")
 def cli():
     """Train UNet++ on a folder of images and masks, and find the same things in new images.
 
     Begin with `unetpp demo`.
     """
+
+
+@cli.command()
+@click.option("--out", type=PATH, default=Path("demo"), show_default=True, help="Folder to make.")
+@click.option("--budget", type=Duration(), default=100.0, help="Time to train.  [default: 100s]")
+@click.option("--overwrite", is_flag=True, help="Replace a former demo.")
+def demo(out, budget, overwrite):
+    """Draw darkfield micrographs, train on them, score and predict. It takes about two minutes."""
+    from unetpp.app.demo import run_demo
+
+    run_demo(out, budget, overwrite=overwrite)
 
 
 @cli.command()
@@ -274,17 +286,6 @@ def summary(model):
     running.show_summary(model)
 
 
-@cli.command()
-@click.option("--out", type=PATH, default=Path("demo"), show_default=True, help="Folder to make.")
-@click.option("--budget", type=Duration(), default=100.0, help="Time to train.  [default: 100s]")
-@click.option("--overwrite", is_flag=True, help="Replace a former demo.")
-def demo(out, budget, overwrite):
-    """Draw darkfield micrographs, train on them, score and predict. It takes about two minutes."""
-    from unetpp.app.demo import run_demo
-
-    run_demo(out, budget, overwrite=overwrite)
-
-
 def main(arguments=None) -> None:
     """Run a command; every error a user can mend is one line and a non-zero exit."""
     # A job's time may be over, or a machine be shut down: what was begun is cleared away as after Ctrl-C.
@@ -314,7 +315,3 @@ def main(arguments=None) -> None:
 def _fail(line: str, status: int = 1) -> None:
     click.echo(f"unetpp: {' '.join(line.split())}", err=True)
     sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+import click
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,14 @@ class Unheard(Console):
     def say(self, text: str, style: str | None = None) -> None:
         """Print lines as they are, however wide the terminal is."""
         self.print(text, style=style, soft_wrap=True)
+
+
+class InOrder(click.Group):
+    """Commands that are listed in the order of their use."""
+
+    def list_commands(self, ctx):
+        """As they are defined."""
+        return list(self.commands)
 
 
 # Names of files and classes are shown as they are.
