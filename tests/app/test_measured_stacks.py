@@ -172,7 +172,28 @@ def test_a_number_that_is_in_several_planes_stays_that(tmp_path):
         ("0", "7", 1), ("1", "7", 2), ("2", "7", 3),
     ]  # fmt: skip
     regions = roifile.roiread(tmp_path / "out" / "roi" / "a.zip")
-    assert [region.t_position for region in regions] == [1, 2, 2, 3, 3, 3]
+    assert {region.name.split("-")[1] for region in regions} == {"7"}
+
+
+@pytest.mark.parametrize("axis", ["T", "Z"])
+@pytest.mark.parametrize("image", [None, "", "S", "C"])
+def test_rois_are_in_the_planes_that_imagej_counts(image, axis, tmp_path):
+    roifile = pytest.importorskip("roifile", reason="the extra [objects] is not installed")
+    store(tmp_path / "labels" / "a.tif", discs(3)[:, 0], f"{axis}YX")
+    command = ["measure", tmp_path / "labels", "--out", tmp_path / "out", "--also", "roi"]
+    if image is not None:
+        axes = {"": f"{axis}YX", "S": f"{axis}YXS", "C": f"{axis}CYX"}[image]
+        shape = [{axis: 3, "Y": 40, "X": 160}.get(letter, 3) for letter in axes]
+        options = {"photometric": "rgb"} if image == "S" else {}
+        store(tmp_path / "images" / "a.tif", np.zeros(shape, np.uint8), axes, **options)
+        command += ["--images", tmp_path / "images"]
+    assert run(*command) == 0
+    regions = roifile.roiread(tmp_path / "out" / "roi" / "a.zip")
+    found = [(region.position, region.t_position, region.z_position) for region in regions]
+    # ImageJ shows what has a t or z alone in all planes of a stack of one axis, and by an index not when it is in a
+    # series of channels.
+    place = {"T": (0, 1, 0), "Z": (0, 0, 1)}[axis] if image == "C" else (1, 0, 0)
+    assert found == [tuple(n * k for k in place) for n in (1, 2, 2, 3, 3, 3)]
 
 
 def test_outlines_say_in_which_plane_they_are(tmp_path):

@@ -41,6 +41,14 @@ class Subject:
         """Micrometres of a pixel's side, as the labels say, or the image does."""
         return pixel_size_of(self.labels) or (pixel_size_of(self.image) if self.image else None)
 
+    @property
+    def has_channels(self) -> bool:
+        """Whether the image has channels, not counting the samples of colours; no, if there is none."""
+        if self.image is None:
+            return False
+        with open_regions(self.image) as regions:
+            return dict(zip(regions.axes, regions.pixels.shape, strict=True)).get("C", 1) > 1
+
 
 def find_subjects(
     labels: Sequence[tuple[Path, str]],

@@ -239,7 +239,8 @@ def write_extras(
         if extra == "geojson":
             outlines.write_geojson(path, seen.outlines, names)
         elif extra == "roi":
-            outlines.write_rois(path, seen.outlines, names)
+            channels = bool(seen.axes) and subject.has_channels
+            outlines.write_rois(path, seen.outlines, names, channels=channels)
         elif extra == "instances":
             write_instances(path, seen, rules.pixel_size)
         elif extra == "numbered" and subject.image:
