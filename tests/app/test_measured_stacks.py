@@ -247,6 +247,49 @@ def test_images_of_other_planes_are_refused(shape, axes, saying, tmp_path, capsy
     refuses(capsys, *command, saying=["images/a.ome.tif", saying])
 
 
+def unnamed(path, stack, how):
+    """A stack of planes without names, as tifffile writes an array, or pages."""
+    path.parent.mkdir(exist_ok=True)
+    if how == "array":
+        tifffile.imwrite(path, stack, photometric="minisblack")
+        return
+    with tifffile.TiffWriter(path) as file:
+        for page in stack.reshape(-1, *stack.shape[-2:]):
+            file.write(page, photometric="minisblack", metadata=None)
+
+
+@pytest.mark.parametrize(
+    ("how", "image", "shape", "axes"),
+    [
+        ("array", "TYX", (3,), "t"),
+        ("pages", "TYX", (3,), "t"),
+        ("array", "ZCYX", (3,), "z"),
+        ("array", "ZTYX", (3, 2), "zt"),
+        ("array", "TZYX", (2, 2), "tz"),
+        ("array", "pages", (3,), "z"),
+        ("pages", "array", (3,), "q"),
+        ("array", "array", (1, 3), "q"),
+    ],
+)
+def test_axes_that_nobody_named_are_those_of_the_image(how, image, shape, axes, tmp_path):
+    values = np.arange(1, 1 + np.prod(shape), dtype=np.uint8).reshape(shape)
+    unnamed(tmp_path / "labels" / "a.tif", discs()[0, 0] * np.ones_like(values)[..., None, None], how)
+    planes = np.tile(values.squeeze()[..., None, None], (40, 160))
+    if image in ("array", "pages"):
+        unnamed(tmp_path / "images" / "a.tif", planes, image)
+    else:
+        planes = np.stack([planes, planes], image.index("C")) if "C" in image else planes
+        store(tmp_path / "images" / "a.tif", planes, image)
+    also = ["--also", "geojson"] if axes != "q" else []
+    command = ["measure", tmp_path / "labels", "--out", tmp_path / "out"]
+    for options in ([], ["--instances", "--overwrite"]):
+        assert run(*command, "--images", tmp_path / "images", *also, *options) == 0
+        found = rows(tmp_path / "out" / "objects.csv")
+        assert {axis for axis in "qtz" if axis in found[0]} == {*axes}
+        seen = {tuple(int(row[axis]) for axis in axes): float(row["intensity_mean_1"]) for row in found}
+        assert seen == dict(np.ndenumerate(values.squeeze()))
+
+
 def test_probabilities_of_one_plane_are_none_of_a_stack(tmp_path, capsys):
     store(tmp_path / "labels" / "a.ome.tif", discs(3)[:, 0], "TYX")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 160), np.float16))

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import tifffile
 
-from unetpp.analysis.planes import Planes, has_many_pixels, letters, one_plane, open_image
+from unetpp.analysis.planes import Planes, has_many_pixels, letters, one_plane, open_image, with_axes_of
 from unetpp.data.images import IMAGE_SUFFIXES, image_size
 from unetpp.data.names import composed, full_path, is_hidden, plain_name, unique_names, with_suffix
 from unetpp.data.regions import LARGE, is_zarr, open_regions, pixel_size_of
@@ -199,14 +199,19 @@ def check_drawable(path: Path) -> None:
             raise SettingError(what, where=path, mend="leave it out, or this image")
 
 
-def check_stack(path: Path, extras: Sequence[str]) -> None:
-    """Raise SettingError if what is asked for besides tables cannot be of a stack of planes."""
+def check_stack(path: Path, extras: Sequence[str], image: Path | None = None) -> None:
+    """Raise SettingError if what is asked for besides tables cannot be of a stack of planes.
+
+    An `image` names its axes if nobody did. One that cannot be read is no matter here.
+    """
     mend = "leave it out, or give the planes as images"
     for extra in ("numbered", "coco"):
         if extra in extras:
             raise SettingError(f"there is no --also {extra} of a stack", where=path, mend=mend)
     with open_regions(path, indices=True) as regions:
         axes = letters(regions)
+        with suppress(ImageError):
+            axes = letters(with_axes_of(regions, image))
     for extra in ("geojson", "roi"):
         if extra in extras and not {*axes} <= {*"tz"}:
             what = f"--also {extra} knows planes of t and z, and these are of {', '.join(axes)}"

@@ -145,9 +145,9 @@ def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras
     found: list[outlines.Outline] = []
     parts = [np.zeros(1, np.uint8)]
     with (
-        open_numbers(subject.labels)
+        open_numbers(subject.labels, subject.image)
         if rules.instances
-        else open_labels(subject.labels, len(names)) as labels,
+        else open_labels(subject.labels, len(names), subject.image) as labels,
         open_beside(subject, labels, len(names)) as beside,
     ):
         drawn = {"instances", "numbered"} & {*extras}

@@ -37,8 +37,7 @@ def measure_labels(
     jobs = find_jobs(list(inputs), out, MEASURED)
     folders = [Path(given).resolve() for given in inputs]
     subjects = find_subjects([(job.image, job.name) for job in jobs], images, probabilities, folders=folders)
-    beside = [path for subject in subjects for path in (subject.image, subject.probabilities) if path]
-    check_outputs(jobs, out, overwrite=overwrite, beside=beside, **objects)
+    check_outputs(jobs, out, overwrite=overwrite, subjects=subjects, **objects)
     bundle = read_bundle(model) if model else None
     names = classes or (bundle.classes if bundle else None)
     if objects["instances"]:
@@ -105,10 +104,10 @@ def say_pixel_sizes(counts) -> None:
         console.say(f"pixel size: {shown} um, as images say; --pixel-size says otherwise")
 
 
-def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, beside=(), **rules) -> None:
+def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, subjects=(), **rules) -> None:
     """Raise unless tables and extras of images may, and can, be written into a folder.
 
-    Neither takes the place of the jobs' files, nor of those `beside` them that are read, too.
+    Neither takes the place of the jobs' files, nor of those beside them, as `subjects`, that are read, too.
     """
     from unetpp.analysis.subjects import check_drawable, check_stack
     from unetpp.analysis.survey import common_paths, own_paths
@@ -124,13 +123,15 @@ def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, besid
     if out.exists() and not out.is_dir():
         raise OutputError("this is a file, not a folder", where=out, mend="choose another --out")
     own = [path for job in jobs for path in own_paths(job.name, out, extras).values()]
+    beside = [path for subject in subjects for path in (subject.image, subject.probabilities) if path]
     refuse_images([*(job.image for job in jobs), *beside], own)
     for path in [*common_paths(out, f".{table}", extras).values(), *own]:
         if path.exists() and not overwrite:
             raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")
+    images = {subject.labels: subject.image for subject in subjects}
     for job in jobs if extras else ():
         if job.kind == "stack":
-            check_stack(job.image, extras)
+            check_stack(job.image, extras, images.get(job.image))
         elif "numbered" in extras:
             check_drawable(job.image)
 
