@@ -97,11 +97,15 @@ def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rul
 
 
 def say_pixel_sizes(counts) -> None:
-    """Say how large pixels are, by what images say of themselves."""
-    sizes = sorted({size for size in counts.get("pixel_size_um", ()) if size > 0})
-    if sizes:
-        shown = " to ".join(f"{size:g}" for size in dict.fromkeys((sizes[0], sizes[-1])))
-        console.say(f"pixel size: {shown} um, as images say; --pixel-size says otherwise")
+    """Say how large pixels are, by what images say of themselves, and how many do where not all do."""
+    if "pixel_size_um" not in counts:
+        return
+    sizes = dict(zip(counts["image"], counts["pixel_size_um"], strict=True))
+    known = sorted(size for size in sizes.values() if size > 0)
+    shown = " to ".join(f"{size:g}" for size in dict.fromkeys((known[0], known[-1])))
+    all_say = "images say; --pixel-size says otherwise"
+    some_say = f"{len(known)} of {len(sizes)} images say; --pixel-size says it of all"
+    console.say(f"pixel size: {shown} um, as {all_say if len(known) == len(sizes) else some_say}")
 
 
 def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, subjects=(), **rules) -> None:
