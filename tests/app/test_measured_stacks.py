@@ -297,6 +297,29 @@ def test_probabilities_of_one_plane_are_none_of_a_stack(tmp_path, capsys):
     refuses(capsys, *command, saying=["a.tif", "it is one plane"])
 
 
+def test_what_has_no_probabilities_is_measured_beside_what_has(trained, data, tmp_path, capsys):
+    image = pixels(first(data / "images"))
+    write_png(tmp_path / "images" / "a.png", image)
+    store(tmp_path / "images" / "b.tif", np.stack([image, image[::-1]]), "ZYXS", photometric="rgb")
+    store(tmp_path / "images" / "c.zarr", image.transpose(2, 0, 1), "CYX")
+    rules, out = ["--split", "blood_cell"], tmp_path / "out"
+    for name in "abc":
+        [path] = (tmp_path / "images").glob(f"{name}.*")
+        chances = ["--probabilities"] if name == "a" else []
+        assert run("predict", trained, path, "--out", out, *chances) == 0
+    command = ["measure", out / "labels", "--model", trained, *rules, "--out", tmp_path / "measured"]
+    assert run(*command, "--probabilities", out / "probabilities") == 0
+    found = rows(tmp_path / "measured" / "objects.csv")
+    assert {(row["image"], bool(row["probability"])) for row in found} == {
+        ("a", True), ("b", False), ("c", False),
+    }  # fmt: skip
+    # Labels that were stacked afterwards have none either; a label PNG does.
+    unnamed(out / "labels" / "d.tif", pixels(out / "labels" / "a.png")[None].repeat(2, 0), "pages")
+    assert run(*command, "--probabilities", out / "probabilities", "--overwrite") == 0
+    write_png(out / "labels" / "e.png", pixels(out / "labels" / "a.png"))
+    refuses(capsys, *command, "--probabilities", out / "probabilities", saying="e has no probabilities")
+
+
 @pytest.mark.parametrize("axes", ["TZYXS", "ZTYXS", "QYXS", "QQYXS", "IYXS"])
 def test_what_is_predicted_of_a_stack_is_measured(axes, trained, data, tmp_path):
     image = pixels(first(data / "images"))

@@ -8,7 +8,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import tifffile
 
-from unetpp.analysis.planes import Planes, has_many_pixels, letters, one_plane, open_image, with_axes_of
+from unetpp.analysis.planes import (
+    Planes,
+    has_many_pixels,
+    is_by_region,
+    letters,
+    one_plane,
+    open_image,
+    with_axes_of,
+)
 from unetpp.data.images import IMAGE_SUFFIXES, image_size
 from unetpp.data.names import composed, full_path, is_hidden, plain_name, unique_names, with_suffix
 from unetpp.data.regions import LARGE, is_zarr, open_regions, pixel_size_of
@@ -102,8 +110,10 @@ def find_images(folder: Path) -> dict[str, list[Path]]:
 
 def partner_of(
     label: Path, name: str, what: str, folder: Path, found: dict[str, list[Path]], folders: Sequence[Path]
-) -> Path:
+) -> Path | None:
     """What belongs to a label image, such as the image that it was made from: the file of its name.
+
+    There need be no probabilities of what `unetpp predict` writes none of.
 
     Args:
         label: the label image.
@@ -122,6 +132,8 @@ def partner_of(
     names = [name] if name == own else [name, composed(f"{root.name}/{own}"), own]
     matches = ([path for path in found.get(called, []) if full_path(path) != label] for called in names)
     match = next(filter(None, matches), [])
+    if not match and what == "probabilities" and is_slide_or_stack(label):
+        return None
     if not match:
         mend = f"give the folder that holds its {what}"
         raise DatasetError(f"{own} has no {what} in {folder}", where=label, mend=mend)
@@ -129,6 +141,16 @@ def partner_of(
         both = f"{match[0].name} and {match[1].name} have the same stem"
         raise DatasetError(both, where=match[0].parent, mend="rename one of them")
     return match[0]
+
+
+def is_slide_or_stack(label: Path) -> bool:
+    """Whether a label image is of a slide or stack; one that cannot be read is not, and whoever reads it says so."""
+    # However small, an image in OME-Zarr is predicted as a slide, whose labels are an OME-TIFF.
+    if label.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        return True
+    with suppress(ImageError):
+        return is_by_region(label)
+    return False
 
 
 def below(path: Path, folder: Path) -> PurePosixPath:
