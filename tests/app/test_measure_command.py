@@ -15,6 +15,7 @@ from skimage.draw import disk, polygon2mask
 from unetpp.analysis import outlines, planes, strips
 from unetpp.data.images import write_png
 from unetpp.data.pyramids import write_ome_tiff
+from unetpp.data.regions import pixel_size_of
 
 
 def test_instances_of_a_former_run_are_not_measured(labelled, capsys):
@@ -213,6 +214,15 @@ def test_images_say_how_large_their_pixels_are(labelled, capsys):
     assert run("measure", folder, "--out", labelled / "other", *options, "--pixel-size", "0.5") == 0
     assert "as images say" not in capsys.readouterr().out
     assert {row["pixel_size_um"] for row in rows(labelled / "other" / "counts.csv")} == {"0.5"}
+    # Label images of numbers say it, too.
+    for name, side in {**sides, "plain": None}.items():
+        assert pixel_size_of(labelled / "out" / "instances" / f"{name}.tif") == (side and pytest.approx(side))
+    assert run("measure", labelled / "out" / "instances", "--instances", "--out", labelled / "again") == 0
+    again = rows(labelled / "again" / "objects.csv")
+    assert sorted(row["area_um2"] for row in again) == sorted(
+        row["area_um2"] for row in rows(labelled / "out" / "objects.csv")
+    )
+    capsys.readouterr()
     # A stack is one image.
     tifffile.imwrite(
         folder / "series.tif", np.stack([drawn_objects()] * 2), imagej=True, resolution=(4, 4),

@@ -12,6 +12,7 @@ from scipy import ndimage
 from unetpp.analysis import planes, strips
 from unetpp.data.images import write_png
 from unetpp.data.pyramids import write_ome_zarr_metadata
+from unetpp.data.regions import spacing_of
 
 RADIUS = 7
 # Pixels within so far of a pixel.
@@ -159,6 +160,23 @@ def test_numbers_are_a_stack_that_measures_alike(tmp_path):
     again = rows(tmp_path / "again" / "objects.csv")
     assert sorted([r[k] for k in kept] for r in again) == sorted([r[k] for k in kept] for r in found)
     assert np.array_equal(tifffile.imread(tmp_path / "again" / "instances" / "a.tif"), stack)
+
+
+@pytest.mark.parametrize("who", ["labels", "images"])
+def test_numbers_of_a_stack_keep_its_spacing(who, tmp_path):
+    for name in ("labels", "images"):
+        said = {"unit": "um", "spacing": 1.5, "finterval": 30.0} if name == who else {}
+        options = {"imagej": True, "resolution": (4, 4)} if said else {}
+        (tmp_path / name).mkdir()
+        options |= {"metadata": {"axes": "TZYX", **said}, "photometric": "minisblack"}
+        tifffile.imwrite(tmp_path / name / "a.tif", discs(), **options)
+    command = ["measure", tmp_path / "labels", "--images", tmp_path / "images", "--also", "instances"]
+    for given, side in (([], 0.25), (["--pixel-size", "0.5"], 0.5)):
+        out = tmp_path / f"out{side}"
+        assert run(*command, "--out", out, *given) == 0
+        assert spacing_of(out / "instances" / "a.tif") == {
+            "X": (side, "micrometer"), "Y": (side, "micrometer"), "Z": (1.5, "micrometer"), "T": (30, "second"),
+        }  # fmt: skip
 
 
 def test_a_number_that_is_in_several_planes_stays_that(tmp_path):

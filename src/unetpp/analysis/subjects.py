@@ -19,7 +19,8 @@ from unetpp.analysis.planes import (
 )
 from unetpp.data.images import IMAGE_SUFFIXES, image_size
 from unetpp.data.names import composed, full_path, is_hidden, plain_name, unique_names, with_suffix
-from unetpp.data.regions import LARGE, is_zarr, open_regions, pixel_size_of
+from unetpp.data.regions import LARGE, is_zarr, open_regions, spacing_of
+from unetpp.data.spacing import Spacing, side_of
 from unetpp.errors import DatasetError, ImageError, SettingError
 
 
@@ -45,9 +46,13 @@ class Subject:
         return Path(self.name).with_name((self.image or self.labels).name).as_posix()
 
     @property
-    def pixel_size(self) -> float | None:
-        """Micrometres of a pixel's side, as the labels say, or the image does."""
-        return pixel_size_of(self.labels) or (pixel_size_of(self.image) if self.image else None)
+    def spacing(self) -> Spacing:
+        """That of the labels, or if they do not know how large pixels are, and the image does, of the image."""
+        of_labels = spacing_of(self.labels)
+        if side_of(of_labels) or not self.image:
+            return of_labels
+        of_image = spacing_of(self.image)
+        return of_image if side_of(of_image) else of_labels
 
     @property
     def has_channels(self) -> bool:
