@@ -65,10 +65,10 @@ def survey(
         done: called after each image.
 
     Returns:
-        the tables, of objects and of counts, and an error for each image that cannot be measured.
+        the tables, of objects and of counts, and an error for each image that cannot be measured; if none can, no table
+        is written, and both are {}.
 
     Raises:
-        ImageError, MaskError: if none can be measured.
         SettingError: for classes that are not there.
         OutputError: if an output cannot be written.
     """
@@ -99,7 +99,7 @@ def survey(
             coco.add(subject.file, seen.size, seen.outlines)
         done(subject)
     if not tables:
-        raise failures[0]
+        return {}, {}, failures
     objects, totals = (with_planes(stack(parts), sorted(axes)) for parts in (tables, counts))
     paths = common_paths(out, suffix, extras)
     write_table(paths["objects"], objects)

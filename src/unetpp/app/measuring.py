@@ -82,6 +82,9 @@ def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rul
             task = bar.add_task("measuring", total=len(subjects))
             options = {"suffix": suffix, "extras": extras, "done": lambda subject: bar.advance(task)}
             _, counts, failures = survey(subjects, names, checked, out, **options)
+        if not counts:
+            show_failures(failures)
+            return True
         found = [f"{int(counts['count'][counts['class'] == name].sum()):,} {name}" for name in names[1:]]
         measured = len(subjects) - len(failures)
         images = f"{measured} image{'' if measured == 1 else 's'}"
