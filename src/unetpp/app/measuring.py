@@ -93,6 +93,7 @@ def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rul
             say_pixel_sizes(counts)
         for name, path in common_paths(out, suffix, ()).items():
             console.say(f"{name}: {path}")
+        say_left(subjects, out, extras)
         show_failures(failures)
         return bool(failures)
 
@@ -109,6 +110,20 @@ def say_pixel_sizes(counts) -> None:
     all_say = "images say; --pixel-size says otherwise"
     some_say = f"{len(known)} of {len(sizes)} images say; --pixel-size says it of all"
     console.say(f"pixel size: {shown} um, as {all_say if len(known) == len(sizes) else some_say}")
+
+
+def say_left(subjects, out: Path, extras) -> None:
+    """Say what an earlier run wrote that was not asked for now: it may tell of other objects than the tables."""
+    from unetpp.analysis.survey import SUFFIXES, common_paths, own_paths
+
+    read = {path.resolve() for subject in subjects for path in (subject.labels, subject.image) if path}
+    paths = {
+        extra: [own_paths(subject.name, out, [extra])[extra] for subject in subjects] for extra in SUFFIXES
+    }
+    paths["coco"] = [common_paths(out, "", ["coco"])["coco"]]
+    for extra in sorted(paths.keys() - {*extras}):
+        if any(path.exists() and path.resolve() not in read for path in paths[extra]):
+            errors.say(f"{extra} in {out}: as an earlier run left it; --also {extra} writes it anew")
 
 
 def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, subjects=(), **rules) -> None:
