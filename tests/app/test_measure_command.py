@@ -15,6 +15,7 @@ from skimage.draw import disk, polygon2mask
 from unetpp.analysis import outlines, planes, strips
 from unetpp.data.images import write_png
 from unetpp.data.pyramids import write_ome_tiff
+from unetpp.data.regions import pixel_size_of
 
 
 def test_instances_of_a_former_run_are_not_measured(labelled, capsys):
@@ -198,7 +199,8 @@ def test_images_say_how_large_their_pixels_are(labelled, capsys):
     write_png(labelled / "images" / "plain.png", drawn_objects())
     options = ["--images", labelled / "images", "--also", "instances"]
     assert run("measure", folder, "--out", labelled / "out", *options) == 0
-    assert "pixel size: 0.00025 to 0.25 um, as images say" in capsys.readouterr().out
+    said = "pixel size: 0.00025 to 0.25 um, as 2 of 3 images say; --pixel-size says it of all"
+    assert said in capsys.readouterr().out
     found = {row["image"]: row for row in rows(labelled / "out" / "objects.csv")}
     sides = {"label": 0.25, "photo": 0.25e-3}
     for name, row in found.items():
@@ -212,6 +214,24 @@ def test_images_say_how_large_their_pixels_are(labelled, capsys):
     assert run("measure", folder, "--out", labelled / "other", *options, "--pixel-size", "0.5") == 0
     assert "as images say" not in capsys.readouterr().out
     assert {row["pixel_size_um"] for row in rows(labelled / "other" / "counts.csv")} == {"0.5"}
+    # Label images of numbers say it, too.
+    for name, side in {**sides, "plain": None}.items():
+        assert pixel_size_of(labelled / "out" / "instances" / f"{name}.tif") == (side and pytest.approx(side))
+    assert run("measure", labelled / "out" / "instances", "--instances", "--out", labelled / "again") == 0
+    again = rows(labelled / "again" / "objects.csv")
+    assert sorted(row["area_um2"] for row in again) == sorted(
+        row["area_um2"] for row in rows(labelled / "out" / "objects.csv")
+    )
+    capsys.readouterr()
+    # A stack is one image.
+    tifffile.imwrite(
+        folder / "series.tif", np.stack([drawn_objects()] * 2), imagej=True, resolution=(4, 4),
+        metadata={"unit": "micron", "axes": "TYX"},
+    )  # fmt: skip
+    assert run("measure", folder, "--out", labelled / "many") == 0
+    assert "pixel size: 0.25 um, as 2 of 4 images say" in capsys.readouterr().out
+    assert run("measure", folder / "label.tif", folder / "series.tif", "--out", labelled / "all") == 0
+    assert "pixel size: 0.25 um, as images say; --pixel-size says otherwise" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,16 @@ def test_what_cannot_be_measured_is_named_and_the_rest_is_measured(what, options
     assert not list((labelled / "alone").iterdir())
 
 
+def test_all_that_cannot_be_measured_are_named_where_nothing_can(labelled, capsys):
+    for name in ("none", "some"):
+        write_png(labelled / "labels" / f"{name}.png", np.full((80, 120), 7, np.uint8))
+    command = ["measure", labelled / "labels", "--out", labelled / "out", "--classes", CLASSES]
+    assert run(*command) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("unetpp: ")]
+    assert [name in line for name, line in zip(("none.png", "some.png"), lines, strict=True)] == [True, True]
+    assert measured(labelled / "out") == set()
+
+
 def test_tables_that_exist_are_kept(labelled, capsys):
     assert run("measure", labelled / "labels", "--out", labelled / "out") == 0
     refuses(capsys, "measure", labelled / "labels", "--out", labelled / "out", saying="--overwrite")

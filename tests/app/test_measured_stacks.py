@@ -12,6 +12,7 @@ from scipy import ndimage
 from unetpp.analysis import planes, strips
 from unetpp.data.images import write_png
 from unetpp.data.pyramids import write_ome_zarr_metadata
+from unetpp.data.regions import spacing_of
 
 RADIUS = 7
 # Pixels within so far of a pixel.
@@ -161,6 +162,23 @@ def test_numbers_are_a_stack_that_measures_alike(tmp_path):
     assert np.array_equal(tifffile.imread(tmp_path / "again" / "instances" / "a.tif"), stack)
 
 
+@pytest.mark.parametrize("who", ["labels", "images"])
+def test_numbers_of_a_stack_keep_its_spacing(who, tmp_path):
+    for name in ("labels", "images"):
+        said = {"unit": "um", "spacing": 1.5, "finterval": 30.0} if name == who else {}
+        options = {"imagej": True, "resolution": (4, 4)} if said else {}
+        (tmp_path / name).mkdir()
+        options |= {"metadata": {"axes": "TZYX", **said}, "photometric": "minisblack"}
+        tifffile.imwrite(tmp_path / name / "a.tif", discs(), **options)
+    command = ["measure", tmp_path / "labels", "--images", tmp_path / "images", "--also", "instances"]
+    for given, side in (([], 0.25), (["--pixel-size", "0.5"], 0.5)):
+        out = tmp_path / f"out{side}"
+        assert run(*command, "--out", out, *given) == 0
+        assert spacing_of(out / "instances" / "a.tif") == {
+            "X": (side, "micrometer"), "Y": (side, "micrometer"), "Z": (1.5, "micrometer"), "T": (30, "second"),
+        }  # fmt: skip
+
+
 def test_a_number_that_is_in_several_planes_stays_that(tmp_path):
     roifile = pytest.importorskip("roifile", reason="the extra [objects] is not installed")
     tracked = 7 * discs(3)[:, 0].astype(np.uint16)
@@ -172,7 +190,28 @@ def test_a_number_that_is_in_several_planes_stays_that(tmp_path):
         ("0", "7", 1), ("1", "7", 2), ("2", "7", 3),
     ]  # fmt: skip
     regions = roifile.roiread(tmp_path / "out" / "roi" / "a.zip")
-    assert [region.t_position for region in regions] == [1, 2, 2, 3, 3, 3]
+    assert {region.name.split("-")[1] for region in regions} == {"7"}
+
+
+@pytest.mark.parametrize("axis", ["T", "Z"])
+@pytest.mark.parametrize("image", [None, "", "S", "C"])
+def test_rois_are_in_the_planes_that_imagej_counts(image, axis, tmp_path):
+    roifile = pytest.importorskip("roifile", reason="the extra [objects] is not installed")
+    store(tmp_path / "labels" / "a.tif", discs(3)[:, 0], f"{axis}YX")
+    command = ["measure", tmp_path / "labels", "--out", tmp_path / "out", "--also", "roi"]
+    if image is not None:
+        axes = {"": f"{axis}YX", "S": f"{axis}YXS", "C": f"{axis}CYX"}[image]
+        shape = [{axis: 3, "Y": 40, "X": 160}.get(letter, 3) for letter in axes]
+        options = {"photometric": "rgb"} if image == "S" else {}
+        store(tmp_path / "images" / "a.tif", np.zeros(shape, np.uint8), axes, **options)
+        command += ["--images", tmp_path / "images"]
+    assert run(*command) == 0
+    regions = roifile.roiread(tmp_path / "out" / "roi" / "a.zip")
+    found = [(region.position, region.t_position, region.z_position) for region in regions]
+    # ImageJ shows what has a t or z alone in all planes of a stack of one axis, and by an index not when it is in a
+    # series of channels.
+    place = {"T": (0, 1, 0), "Z": (0, 0, 1)}[axis] if image == "C" else (1, 0, 0)
+    assert found == [tuple(n * k for k in place) for n in (1, 2, 2, 3, 3, 3)]
 
 
 def test_outlines_say_in_which_plane_they_are(tmp_path):
@@ -226,11 +265,77 @@ def test_images_of_other_planes_are_refused(shape, axes, saying, tmp_path, capsy
     refuses(capsys, *command, saying=["images/a.ome.tif", saying])
 
 
+def unnamed(path, stack, how):
+    """A stack of planes without names, as tifffile writes an array, or pages."""
+    path.parent.mkdir(exist_ok=True)
+    if how == "array":
+        tifffile.imwrite(path, stack, photometric="minisblack")
+        return
+    with tifffile.TiffWriter(path) as file:
+        for page in stack.reshape(-1, *stack.shape[-2:]):
+            file.write(page, photometric="minisblack", metadata=None)
+
+
+@pytest.mark.parametrize(
+    ("how", "image", "shape", "axes"),
+    [
+        ("array", "TYX", (3,), "t"),
+        ("pages", "TYX", (3,), "t"),
+        ("array", "ZCYX", (3,), "z"),
+        ("array", "ZTYX", (3, 2), "zt"),
+        ("array", "TZYX", (2, 2), "tz"),
+        ("array", "pages", (3,), "z"),
+        ("pages", "array", (3,), "q"),
+        ("array", "array", (1, 3), "q"),
+    ],
+)
+def test_axes_that_nobody_named_are_those_of_the_image(how, image, shape, axes, tmp_path):
+    values = np.arange(1, 1 + np.prod(shape), dtype=np.uint8).reshape(shape)
+    unnamed(tmp_path / "labels" / "a.tif", discs()[0, 0] * np.ones_like(values)[..., None, None], how)
+    planes = np.tile(values.squeeze()[..., None, None], (40, 160))
+    if image in ("array", "pages"):
+        unnamed(tmp_path / "images" / "a.tif", planes, image)
+    else:
+        planes = np.stack([planes, planes], image.index("C")) if "C" in image else planes
+        store(tmp_path / "images" / "a.tif", planes, image)
+    also = ["--also", "geojson"] if axes != "q" else []
+    command = ["measure", tmp_path / "labels", "--out", tmp_path / "out"]
+    for options in ([], ["--instances", "--overwrite"]):
+        assert run(*command, "--images", tmp_path / "images", *also, *options) == 0
+        found = rows(tmp_path / "out" / "objects.csv")
+        assert {axis for axis in "qtz" if axis in found[0]} == {*axes}
+        seen = {tuple(int(row[axis]) for axis in axes): float(row["intensity_mean_1"]) for row in found}
+        assert seen == dict(np.ndenumerate(values.squeeze()))
+
+
 def test_probabilities_of_one_plane_are_none_of_a_stack(tmp_path, capsys):
     store(tmp_path / "labels" / "a.ome.tif", discs(3)[:, 0], "TYX")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 160), np.float16))
     command = ["measure", tmp_path / "labels", "--probabilities", tmp_path, "--out", tmp_path / "out"]
     refuses(capsys, *command, saying=["a.tif", "it is one plane"])
+
+
+def test_what_has_no_probabilities_is_measured_beside_what_has(trained, data, tmp_path, capsys):
+    image = pixels(first(data / "images"))
+    write_png(tmp_path / "images" / "a.png", image)
+    store(tmp_path / "images" / "b.tif", np.stack([image, image[::-1]]), "ZYXS", photometric="rgb")
+    store(tmp_path / "images" / "c.zarr", image.transpose(2, 0, 1), "CYX")
+    rules, out = ["--split", "blood_cell"], tmp_path / "out"
+    for name in "abc":
+        [path] = (tmp_path / "images").glob(f"{name}.*")
+        chances = ["--probabilities"] if name == "a" else []
+        assert run("predict", trained, path, "--out", out, *chances) == 0
+    command = ["measure", out / "labels", "--model", trained, *rules, "--out", tmp_path / "measured"]
+    assert run(*command, "--probabilities", out / "probabilities") == 0
+    found = rows(tmp_path / "measured" / "objects.csv")
+    assert {(row["image"], bool(row["probability"])) for row in found} == {
+        ("a", True), ("b", False), ("c", False),
+    }  # fmt: skip
+    # Labels that were stacked afterwards have none either; a label PNG does.
+    unnamed(out / "labels" / "d.tif", pixels(out / "labels" / "a.png")[None].repeat(2, 0), "pages")
+    assert run(*command, "--probabilities", out / "probabilities", "--overwrite") == 0
+    write_png(out / "labels" / "e.png", pixels(out / "labels" / "a.png"))
+    refuses(capsys, *command, "--probabilities", out / "probabilities", saying="e has no probabilities")
 
 
 @pytest.mark.parametrize("axes", ["TZYXS", "ZTYXS", "QYXS", "QQYXS", "IYXS"])

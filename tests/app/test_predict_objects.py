@@ -220,3 +220,20 @@ def test_tables_that_have_other_images_are_not_replaced_on_resuming(trained, dat
     assert len(set(read_column(counts, "image"))) == 3
     counts.write_bytes(b"\xff")
     refuses(capsys, *others, saying=[str(counts), "another kind"])
+
+
+def test_what_an_earlier_run_left_beside_the_tables_is_told(trained, data, tmp_path, capsys):
+    out, also = tmp_path / "out", ["--also", "coco", "--also", "instances"]
+    command = ["predict", trained, first(data / "images"), "--out", out, "--objects"]
+    assert run(*command, *also) == 0
+    assert "earlier run" not in capsys.readouterr().err
+    before = (out / "coco.json").read_bytes()
+    assert run(*command, "--resume", "--smallest", 30, "--also", "instances") == 0
+    said = capsys.readouterr().err
+    assert f"coco in {out}: as an earlier run left it; --also coco writes it anew" in said
+    assert "instances in" not in said
+    assert (out / "coco.json").read_bytes() == before
+    # Nor is what was measured an earlier run's.
+    command = ["measure", out / "instances", "--instances", "--out", out, "--overwrite"]
+    assert run(*command) == 0
+    assert "instances in" not in capsys.readouterr().err

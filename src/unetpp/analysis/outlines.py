@@ -137,8 +137,15 @@ def feature(o: Outline, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> None:
-    """Write outlines as an ImageJ ROI set, a ZIP file: File, Open, with the ROI manager."""
+def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str], *, channels: bool = False) -> None:
+    """Write outlines as an ImageJ ROI set, a ZIP file: File, Open, with the ROI manager.
+
+    Args:
+        path: the file.
+        found: the outlines.
+        names: of the classes, by index.
+        channels: whether planes of the image have several, each a plane of its own to ImageJ.
+    """
     try:
         import roifile
     except ImportError as error:
@@ -151,10 +158,23 @@ def write_rois(path: Path, found: Sequence[Outline], names: Sequence[str]) -> No
                 # A number may be in several planes.
                 name = "-".join([names[o.index], str(o.number), *(f"{a}{n}" for a, n in o.plane.items())])
                 name += f".{k}" if k else ""
-                roi = roifile.ImagejRoi.frompoints(in_one(part), name=name, **o.plane)
+                place = position(o.plane, channels)
+                roi = roifile.ImagejRoi.frompoints(in_one(part), name=name, **place)
                 roi.roitype = roifile.ROI_TYPE.POLYGON
                 roi.stroke_color = bytes([255, *colour_of(o.index)])
                 file.writestr(f"{name}.roi", roi.tobytes())
+
+
+def position(plane: Mapping[str, int], channels: bool) -> Mapping[str, int]:
+    """A plane as ImageJ finds it: by t and z where planes have two axes, or channels, else by its index.
+
+    An outline that says the other of both is shown in all planes, or in none.
+
+    Example:
+        >>> position({"z": 3}, channels=False)
+        {'position': 3}
+    """
+    return {"position": next(iter(plane.values()))} if len(plane) == 1 and not channels else plane
 
 
 class Coco:

@@ -61,21 +61,28 @@ class Planes:
 
 
 @contextmanager
-def open_labels(path: Path, num_classes: int) -> Iterator[Planes]:
+def open_labels(path: Path, num_classes: int, image: Path | None = None) -> Iterator[Planes]:
     """The class indices of a label image, which mean what `read_mask` takes them for, however large it is.
+
+    Args:
+        path: the file.
+        num_classes: with the background.
+        image: what it was made from, which names its axes if nobody did; see `with_axes_of`.
 
     Raises:
         ImageError, MaskError: if it cannot be read, or has other values than classes.
     """
-    with open_numbers(path) as numbers:
+    with open_numbers(path, image) as numbers:
         # What 255 means, the whole image says.
         step = class_step(count_labels(numbers), num_classes, path)
         yield replace(numbers, read=lambda *where: (numbers.read(*where) // step).astype(np.uint8))
 
 
 @contextmanager
-def open_numbers(path: Path) -> Iterator[Planes]:
+def open_numbers(path: Path, image: Path | None = None) -> Iterator[Planes]:
     """The whole numbers of a label image, which is read at once or, if it is large or a stack, by region.
+
+    An `image` names its axes if nobody did; see `with_axes_of`.
 
     Raises:
         ImageError, MaskError: if it cannot be read, or is no label image.
@@ -85,7 +92,8 @@ def open_numbers(path: Path) -> Iterator[Planes]:
         return
     check_lossless(path)
     with open_regions(path, indices=True) as regions:
-        yield all_planes(regions, lambda *where: to_indices(regions.read_raw(*where), path))
+        named = with_axes_of(regions, image)
+        yield all_planes(named, lambda *where: to_indices(named.read_raw(*where), path))
 
 
 def count_labels(numbers: Planes) -> dict[int, int]:
@@ -135,6 +143,35 @@ def all_planes(regions: Regions, read: Callable[[tuple[int, ...], slice, slice],
     return Planes(
         regions.size, lambda plane, rows: read(plane, rows, columns), letters(regions), regions.plane_shape
     )
+
+
+def with_axes_of(regions: Regions, image: Path | None) -> Regions:
+    """A stack of labels whose axes nobody named, with those of its image where both have the same planes.
+
+    Raises:
+        ImageError: if the image cannot be read.
+    """
+    own = lengths(regions)
+    if image is None or not own or not all(map(is_unnamed, own)):
+        return regions
+    with open_regions(image) as other:
+        theirs = lengths(other)
+    if list(own.values()) != list(theirs.values()):
+        return regions
+    # One that has such a letter already, and is of length 1, gets the former.
+    before, after = "".join(own), "".join(theirs)
+    return replace(regions, axes=regions.axes.translate(str.maketrans(after + before, before + after)))
+
+
+def lengths(regions: Regions) -> dict[str, int]:
+    """The lengths of the axes that make planes, as they follow in the file."""
+    found = zip(regions.axes, regions.pixels.shape, strict=True)
+    return {axis: length for axis, length in found if axis in regions.plane_axes}
+
+
+def is_unnamed(axis: str) -> bool:
+    """Whether an axis has a letter that tifffile, or `distinct`, gives to those that nobody named."""
+    return axis in "QI" or axis.islower()
 
 
 def letters(regions: Regions) -> str:

@@ -8,10 +8,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import tifffile
 
-from unetpp.analysis.planes import Planes, has_many_pixels, letters, one_plane, open_image
+from unetpp.analysis.planes import (
+    Planes,
+    has_many_pixels,
+    is_by_region,
+    letters,
+    one_plane,
+    open_image,
+    with_axes_of,
+)
 from unetpp.data.images import IMAGE_SUFFIXES, image_size
 from unetpp.data.names import composed, full_path, is_hidden, plain_name, unique_names, with_suffix
-from unetpp.data.regions import LARGE, is_zarr, open_regions, pixel_size_of
+from unetpp.data.regions import LARGE, is_zarr, open_regions, spacing_of
+from unetpp.data.spacing import Spacing, side_of
 from unetpp.errors import DatasetError, ImageError, SettingError
 
 
@@ -37,9 +46,21 @@ class Subject:
         return Path(self.name).with_name((self.image or self.labels).name).as_posix()
 
     @property
-    def pixel_size(self) -> float | None:
-        """Micrometres of a pixel's side, as the labels say, or the image does."""
-        return pixel_size_of(self.labels) or (pixel_size_of(self.image) if self.image else None)
+    def spacing(self) -> Spacing:
+        """That of the labels, or if they do not know how large pixels are, and the image does, of the image."""
+        of_labels = spacing_of(self.labels)
+        if side_of(of_labels) or not self.image:
+            return of_labels
+        of_image = spacing_of(self.image)
+        return of_image if side_of(of_image) else of_labels
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether the image has channels, not counting the samples of colours; no, if there is none."""
+        if self.image is None:
+            return False
+        with open_regions(self.image) as regions:
+            return dict(zip(regions.axes, regions.pixels.shape, strict=True)).get("C", 1) > 1
 
 
 def find_subjects(
@@ -94,8 +115,10 @@ def find_images(folder: Path) -> dict[str, list[Path]]:
 
 def partner_of(
     label: Path, name: str, what: str, folder: Path, found: dict[str, list[Path]], folders: Sequence[Path]
-) -> Path:
+) -> Path | None:
     """What belongs to a label image, such as the image that it was made from: the file of its name.
+
+    There need be no probabilities of what `unetpp predict` writes none of.
 
     Args:
         label: the label image.
@@ -114,6 +137,8 @@ def partner_of(
     names = [name] if name == own else [name, composed(f"{root.name}/{own}"), own]
     matches = ([path for path in found.get(called, []) if full_path(path) != label] for called in names)
     match = next(filter(None, matches), [])
+    if not match and what == "probabilities" and is_slide_or_stack(label):
+        return None
     if not match:
         mend = f"give the folder that holds its {what}"
         raise DatasetError(f"{own} has no {what} in {folder}", where=label, mend=mend)
@@ -121,6 +146,16 @@ def partner_of(
         both = f"{match[0].name} and {match[1].name} have the same stem"
         raise DatasetError(both, where=match[0].parent, mend="rename one of them")
     return match[0]
+
+
+def is_slide_or_stack(label: Path) -> bool:
+    """Whether a label image is of a slide or stack; one that cannot be read is not, and whoever reads it says so."""
+    # However small, an image in OME-Zarr is predicted as a slide, whose labels are an OME-TIFF.
+    if label.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        return True
+    with suppress(ImageError):
+        return is_by_region(label)
+    return False
 
 
 def below(path: Path, folder: Path) -> PurePosixPath:
@@ -191,14 +226,19 @@ def check_drawable(path: Path) -> None:
             raise SettingError(what, where=path, mend="leave it out, or this image")
 
 
-def check_stack(path: Path, extras: Sequence[str]) -> None:
-    """Raise SettingError if what is asked for besides tables cannot be of a stack of planes."""
+def check_stack(path: Path, extras: Sequence[str], image: Path | None = None) -> None:
+    """Raise SettingError if what is asked for besides tables cannot be of a stack of planes.
+
+    An `image` names its axes if nobody did. One that cannot be read is no matter here.
+    """
     mend = "leave it out, or give the planes as images"
     for extra in ("numbered", "coco"):
         if extra in extras:
             raise SettingError(f"there is no --also {extra} of a stack", where=path, mend=mend)
     with open_regions(path, indices=True) as regions:
         axes = letters(regions)
+        with suppress(ImageError):
+            axes = letters(with_axes_of(regions, image))
     for extra in ("geojson", "roi"):
         if extra in extras and not {*axes} <= {*"tz"}:
             what = f"--also {extra} knows planes of t and z, and these are of {', '.join(axes)}"

@@ -24,7 +24,7 @@ from unetpp.analysis.subjects import Subject, open_beside
 from unetpp.analysis.tables import Table, stack, write_table
 from unetpp.data.images import atomic_path, write_jpeg
 from unetpp.data.pyramids import write_ome_tiff
-from unetpp.data.spacing import square
+from unetpp.data.spacing import Spacing, side_of, square, to_ome
 from unetpp.data.threads import ahead
 from unetpp.errors import ImageError, MaskError, OutputError, UnetppError
 
@@ -49,7 +49,7 @@ def survey(
     plane and class. Numbers of objects go on from plane to plane. The extras are:
 
     - instances: OUT/instances/NAME.tif, the number of each pixel's object, uint16 or, for more objects, uint32; of
-      stacks, and of more than 40 megapixels, an OME-TIFF, uint32;
+      stacks, and of more than 40 megapixels, uint32; an OME-TIFF, if so or the pixel size is known;
     - numbered: OUT/numbered/NAME.jpg, the objects drawn on the image with their numbers, where there is an image; see
       `check_drawable`;
     - geojson: OUT/geojson/NAME.geojson for QuPath; roi: OUT/roi/NAME.zip for ImageJ; coco: OUT/coco.json; see
@@ -65,10 +65,10 @@ def survey(
         done: called after each image.
 
     Returns:
-        the tables, of objects and of counts, and an error for each image that cannot be measured.
+        the tables, of objects and of counts, and an error for each image that cannot be measured; if none can, no table
+        is written, and both are {}.
 
     Raises:
-        ImageError, MaskError: if none can be measured.
         SettingError: for classes that are not there.
         OutputError: if an output cannot be written.
     """
@@ -78,10 +78,11 @@ def survey(
     failures: list[UnetppError] = []
     axes: set[str] = set()
     for subject in subjects:
-        own = replace(rules, pixel_size=rules.pixel_size or subject.pixel_size)
+        spacing = subject.spacing | square(rules.pixel_size)
+        own = replace(rules, pixel_size=side_of(spacing))
         try:
             seen = look(subject, names, own, out, extras)
-            write_extras(subject, seen, names, own, out, extras)
+            write_extras(subject, seen, names, spacing, out, extras)
         except (ImageError, MaskError) as error:
             failures.append(error)
             done(subject)
@@ -98,7 +99,7 @@ def survey(
             coco.add(subject.file, seen.size, seen.outlines)
         done(subject)
     if not tables:
-        raise failures[0]
+        return {}, {}, failures
     objects, totals = (with_planes(stack(parts), sorted(axes)) for parts in (tables, counts))
     paths = common_paths(out, suffix, extras)
     write_table(paths["objects"], objects)
@@ -145,9 +146,9 @@ def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras
     found: list[outlines.Outline] = []
     parts = [np.zeros(1, np.uint8)]
     with (
-        open_numbers(subject.labels)
+        open_numbers(subject.labels, subject.image)
         if rules.instances
-        else open_labels(subject.labels, len(names)) as labels,
+        else open_labels(subject.labels, len(names), subject.image) as labels,
         open_beside(subject, labels, len(names)) as beside,
     ):
         drawn = {"instances", "numbered"} & {*extras}
@@ -232,31 +233,36 @@ def on_disk(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def write_extras(
-    subject: Subject, seen: Seen, names: Sequence[str], rules: Rules, out: Path, extras: Sequence[str]
+    subject: Subject, seen: Seen, names: Sequence[str], spacing: Spacing, out: Path, extras: Sequence[str]
 ) -> None:
     """Write what is asked for of one image."""
     for extra, path in own_paths(subject.name, out, extras).items():
         if extra == "geojson":
             outlines.write_geojson(path, seen.outlines, names)
         elif extra == "roi":
-            outlines.write_rois(path, seen.outlines, names)
+            channels = bool(seen.axes) and subject.has_channels
+            outlines.write_rois(path, seen.outlines, names, channels=channels)
         elif extra == "instances":
-            write_instances(path, seen, rules.pixel_size)
+            write_instances(path, seen, spacing)
         elif extra == "numbered" and subject.image:
             with open_image(subject.image) as image:
                 pixels = image.read((), slice(0, image.size[0]))
-            write_jpeg(path, draw_instances(pixels, seen, names, rules.pixel_size))
+            write_jpeg(path, draw_instances(pixels, seen, names, side_of(spacing)))
 
 
-def write_instances(path: Path, seen: Seen, pixel_size: float | None) -> None:
-    """Write a label image of instances: uint16, or uint32 where there are more; a large one or a stack as OME-TIFF."""
+def write_instances(path: Path, seen: Seen, spacing: Spacing) -> None:
+    """Write a label image of instances: uint16, or uint32 where there are more; a large one or a stack as OME-TIFF.
+
+    So is another where it is known how large pixels are.
+    """
     assert seen.numbers is not None
     if seen.axes or has_many_pixels(seen.size):
-        write_ome_tiff(path, [seen.numbers], seen.axes + "YX", square(pixel_size))
+        write_ome_tiff(path, [seen.numbers], seen.axes + "YX", spacing)
         return
     kind = np.uint16 if seen.numbers.max(initial=0) < 2**16 else np.uint32
+    said = {"ome": True, "metadata": {"axes": "YX", **to_ome(spacing)}} if side_of(spacing) else {}
     with atomic_path(path) as temporary:
-        tifffile.imwrite(temporary, seen.numbers.astype(kind), compression="zlib")
+        tifffile.imwrite(temporary, seen.numbers.astype(kind), compression="zlib", **said)
 
 
 def draw_instances(

@@ -37,8 +37,7 @@ def measure_labels(
     jobs = find_jobs(list(inputs), out, MEASURED)
     folders = [Path(given).resolve() for given in inputs]
     subjects = find_subjects([(job.image, job.name) for job in jobs], images, probabilities, folders=folders)
-    beside = [path for subject in subjects for path in (subject.image, subject.probabilities) if path]
-    check_outputs(jobs, out, overwrite=overwrite, beside=beside, **objects)
+    check_outputs(jobs, out, overwrite=overwrite, subjects=subjects, **objects)
     bundle = read_bundle(model) if model else None
     names = classes or (bundle.classes if bundle else None)
     if objects["instances"]:
@@ -83,6 +82,9 @@ def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rul
             task = bar.add_task("measuring", total=len(subjects))
             options = {"suffix": suffix, "extras": extras, "done": lambda subject: bar.advance(task)}
             _, counts, failures = survey(subjects, names, checked, out, **options)
+        if not counts:
+            show_failures(failures)
+            return True
         found = [f"{int(counts['count'][counts['class'] == name].sum()):,} {name}" for name in names[1:]]
         measured = len(subjects) - len(failures)
         images = f"{measured} image{'' if measured == 1 else 's'}"
@@ -91,6 +93,7 @@ def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rul
             say_pixel_sizes(counts)
         for name, path in common_paths(out, suffix, ()).items():
             console.say(f"{name}: {path}")
+        say_left(subjects, out, extras)
         show_failures(failures)
         return bool(failures)
 
@@ -98,17 +101,35 @@ def prepare_survey(names: Sequence[str], out: Path, *, table: str, extras, **rul
 
 
 def say_pixel_sizes(counts) -> None:
-    """Say how large pixels are, by what images say of themselves."""
-    sizes = sorted({size for size in counts.get("pixel_size_um", ()) if size > 0})
-    if sizes:
-        shown = " to ".join(f"{size:g}" for size in dict.fromkeys((sizes[0], sizes[-1])))
-        console.say(f"pixel size: {shown} um, as images say; --pixel-size says otherwise")
+    """Say how large pixels are, by what images say of themselves, and how many do where not all do."""
+    if "pixel_size_um" not in counts:
+        return
+    sizes = dict(zip(counts["image"], counts["pixel_size_um"], strict=True))
+    known = sorted(size for size in sizes.values() if size > 0)
+    shown = " to ".join(f"{size:g}" for size in dict.fromkeys((known[0], known[-1])))
+    all_say = "images say; --pixel-size says otherwise"
+    some_say = f"{len(known)} of {len(sizes)} images say; --pixel-size says it of all"
+    console.say(f"pixel size: {shown} um, as {all_say if len(known) == len(sizes) else some_say}")
 
 
-def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, beside=(), **rules) -> None:
+def say_left(subjects, out: Path, extras) -> None:
+    """Say what an earlier run wrote that was not asked for now: it may tell of other objects than the tables."""
+    from unetpp.analysis.survey import SUFFIXES, common_paths, own_paths
+
+    read = {path.resolve() for subject in subjects for path in (subject.labels, subject.image) if path}
+    paths = {
+        extra: [own_paths(subject.name, out, [extra])[extra] for subject in subjects] for extra in SUFFIXES
+    }
+    paths["coco"] = [common_paths(out, "", ["coco"])["coco"]]
+    for extra in sorted(paths.keys() - {*extras}):
+        if any(path.exists() and path.resolve() not in read for path in paths[extra]):
+            errors.say(f"{extra} in {out}: as an earlier run left it; --also {extra} writes it anew")
+
+
+def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, subjects=(), **rules) -> None:
     """Raise unless tables and extras of images may, and can, be written into a folder.
 
-    Neither takes the place of the jobs' files, nor of those `beside` them that are read, too.
+    Neither takes the place of the jobs' files, nor of those beside them, as `subjects`, that are read, too.
     """
     from unetpp.analysis.subjects import check_drawable, check_stack
     from unetpp.analysis.survey import common_paths, own_paths
@@ -124,13 +145,15 @@ def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, besid
     if out.exists() and not out.is_dir():
         raise OutputError("this is a file, not a folder", where=out, mend="choose another --out")
     own = [path for job in jobs for path in own_paths(job.name, out, extras).values()]
+    beside = [path for subject in subjects for path in (subject.image, subject.probabilities) if path]
     refuse_images([*(job.image for job in jobs), *beside], own)
     for path in [*common_paths(out, f".{table}", extras).values(), *own]:
         if path.exists() and not overwrite:
             raise OutputError("the output exists", where=path, mend="give --overwrite or another --out")
+    images = {subject.labels: subject.image for subject in subjects}
     for job in jobs if extras else ():
         if job.kind == "stack":
-            check_stack(job.image, extras)
+            check_stack(job.image, extras, images.get(job.image))
         elif "numbered" in extras:
             check_drawable(job.image)
 

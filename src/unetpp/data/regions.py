@@ -214,12 +214,17 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
-def pixel_size_of(path: Path) -> float | None:
-    """Micrometres of a pixel's side, where an OME-TIFF, OME-Zarr or ImageJ's TIFF says them."""
+def spacing_of(path: Path) -> Spacing:
+    """What an OME-TIFF, OME-Zarr or ImageJ's TIFF says of its spacing; {} of all others, and of what cannot be read."""
     if path.suffix.lower() in TIFF_SUFFIXES or is_zarr(path):
         with suppress(ImageError), open_regions(path, indices=True) as regions:
-            return side_of(regions.spacing)
-    return None
+            return regions.spacing
+    return {}
+
+
+def pixel_size_of(path: Path) -> float | None:
+    """Micrometres of a pixel's side, where an OME-TIFF, OME-Zarr or ImageJ's TIFF says them."""
+    return side_of(spacing_of(path))
 
 
 def _open_tiff(path: Path, file: tifffile.TiffFile, indices: bool) -> Regions:
