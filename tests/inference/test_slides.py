@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+from disks import mounted
 
 from unetpp.data.images import as_float
 from unetpp.data.normalization import Normalization
@@ -316,6 +317,16 @@ def test_a_full_disk_keeps_what_is_written(slide, tmp_path, monkeypatch):
     again = Folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out", classes=CLASSES)
     assert len(again.pieces) == len(folder.pieces) - 5
     assert again.run(threads(PREDICTOR)) == []
+
+
+@pytest.mark.parametrize(("size", "name"), [(150_000, "in.jpg"), (240_000, "in.ome.tif")])
+def test_on_a_full_disk_the_file_that_does_not_fit_is_named(size, name, slide, tmp_path):
+    (tmp_path / "out").mkdir()
+    with mounted(tmp_path / "out", size) as out:
+        with pytest.raises(OutputError) as caught:
+            predict_folder(find_jobs([str(slide)]), PREDICTOR, out, classes=CLASSES)
+        assert caught.value.where.name == name
+        assert "No space left" in str(caught.value)
 
 
 def test_a_slide_that_is_damaged_midway_is_named_and_the_rest_is_written(slide, tmp_path):

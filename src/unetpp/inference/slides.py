@@ -282,6 +282,8 @@ def finish(
         else:
             write_ome_tiff(output, levels, axes, spacing)
             shutil.rmtree(slide.store)
+    except UnetppError:
+        raise
     except OSError as error:
         raise disk_error(output, error) from error
 
