@@ -34,22 +34,15 @@ def read_tiff(path: Path, as_shown: bool) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        series = only_series(file, path)
+        series, channels = only_plane(file, path)
         page = series.keyframe
         check_memory(int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize, path)
-        sizes = {axis: side for axis, side in zip(series.axes, series.shape, strict=True) if side > 1}
-        channels = [axis for axis in sizes if axis in "CS"]
-        planes = int(np.prod([side for axis, side in sizes.items() if axis not in "YX"])) // sizes.get(
-            (channels or [""])[0], 1
-        )
-        if planes > 1:
-            raise stack_error(planes, path)
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE and as_shown:
             # A TIFF's palette has 16 bits a colour.
             return (page.asrgb() >> 8).astype(np.uint8)
         pixels = series.asarray()
     if channels:
-        pixels = np.moveaxis(pixels, series.axes.index(channels[0]), -1)
+        pixels = np.moveaxis(pixels, series.axes.index(channels), -1)
     pixels = pixels.reshape(page.imagelength, page.imagewidth, -1)
     if pixels.shape[-1] > MOST_CHANNELS:
         what = f"the image has {pixels.shape[-1]} channels"
@@ -57,6 +50,21 @@ def read_tiff(path: Path, as_shown: bool) -> np.ndarray:
     if as_shown:
         pixels = greys_shown(pixels, *scale_of_greys(page, path))
     return pixels[..., : samples_shown(page, path)]
+
+
+def only_plane(file, path: Path):
+    """The image that a TIFF file holds, and the axis of its channels: C, S or "".
+
+    Raises:
+        ImageError: if it is a stack, or as `only_series` does.
+    """
+    series = only_series(file, path)
+    sizes = [(axis, side) for axis, side in zip(series.axes, series.shape, strict=True) if side > 1]
+    channels = next((axis for axis, _ in sizes if axis in "CS"), "")
+    planes = int(np.prod([side for axis, side in sizes if axis not in ("Y", "X", channels)]))
+    if planes > 1:
+        raise stack_error(planes, path)
+    return series, channels
 
 
 def only_series(file, path: Path):
