@@ -323,6 +323,15 @@ def test_truth_of_another_size_is_refused_before_any_work(folder, trained, copy,
     refuses(capsys, "evaluate", trained, copy, "--instances", truth, saying=saying)
 
 
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_a_stack_is_refused_before_any_work(folder, trained, copy, monkeypatch, capsys):
+    last = sorted((copy / folder).iterdir())[-1]
+    last.unlink()
+    tifffile.imwrite(last.with_suffix(".tif"), np.zeros((3, 40, 56), np.uint8), photometric="minisblack")
+    monkeypatch.setattr("unetpp.inference.evaluate.predictions", None)
+    refuses(capsys, "evaluate", trained, copy, saying=[f"{last.stem}.tif", "a stack of 3 planes"])
+
+
 def test_it_is_told_of_both_models_what_they_were_trained_on(trained, data, tmp_path, capsys):
     shutil.copytree(trained / "model", tmp_path / "stranger")
     assert run("evaluate", tmp_path / "stranger", data, "--against", trained) == 0

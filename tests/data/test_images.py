@@ -201,8 +201,14 @@ def test_a_stack_is_refused_with_its_planes(tmp_path):
     tifffile.imwrite(
         tmp_path / "z.tif", random_pixels((5, 8, 8)), metadata={"axes": "ZYX"}, photometric="minisblack"
     )
-    with pytest.raises(ImageError, match="stack of 5 planes"):
-        read_image(tmp_path / "z.tif")
+    frames = [Image.fromarray(plane) for plane in random_pixels((5, 8, 8))]
+    frames[0].save(tmp_path / "z.webp", save_all=True, append_images=frames[1:])
+    tifffile.imwrite(tmp_path / "q.tif", random_pixels((5, 2, 8, 8)), photometric="minisblack")
+    for name, count in (("z.tif", 5), ("z.webp", 5), ("q.tif", 10)):
+        # Its size, too: who asks for that before long work shall hear of it.
+        for attempt in (read_image, image_size):
+            with pytest.raises(ImageError, match=f"stack of {count} planes"):
+                attempt(tmp_path / name)
 
 
 def test_more_channels_than_sixteen_are_refused(tmp_path):

@@ -118,6 +118,71 @@ def test_each_file_of_a_set_that_describes_all_holds_its_own_image(tmp_path):
         assert set(read(path, (), slice(0, 6), slice(0, 7)).ravel()) == {50 + k}
 
 
+def test_the_first_of_the_files_that_share_an_image_stands_for_all(tmp_path):
+    planes = "".join(
+        f'<TiffData FirstT="{k}" IFD="0" PlaneCount="1"><UUID FileName="{k}.ome.tif">urn:uuid:{k}</UUID></TiffData>'
+        for k in range(3)
+    )
+    image = ONE.format(k=0).replace('SizeT="1"', 'SizeT="3"')
+    image = image[: image.index("<TiffData")] + planes + "</Pixels></Image>"
+    for k in range(3):
+        options = {"description": SET.format(me=k, images=image), "metadata": None}
+        tifffile.imwrite(tmp_path / f"{k}.ome.tif", np.full((6, 7), 50 + k, np.uint8), **options)
+    whole = slice(0, 6), slice(0, 7)
+    assert [set(read(tmp_path / "0.ome.tif", (t,), *whole).ravel()) for t in range(3)] == [{50}, {51}, {52}]
+    for k in (1, 2):
+        for attempt in (read_image, image_size, lambda path: read(path, (0,), *whole)):
+            with pytest.raises(ImageError, match=r"a part of what begins in 0\.ome\.tif"):
+                attempt(tmp_path / f"{k}.ome.tif")
+    for gone, left, count in ((2, 0, 1), (0, 1, 2)):
+        (tmp_path / f"{gone}.ome.tif").unlink()
+        with pytest.raises(ImageError, match=rf"{count} of the 3 planes .* are missing"):
+            read(tmp_path / f"{left}.ome.tif", (0,), *whole)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"ome": True, "metadata": {"axes": "TZYX"}},
+        {"ome": True, "metadata": {"axes": "TZYX"}, "bigtiff": True, "compression": "zlib"},
+        {"imagej": True, "metadata": {"axes": "TZYX"}},
+        {"metadata": {"axes": "TZYX"}, "byteorder": ">"},
+        {"metadata": None, "compression": "zlib"},
+    ],
+    ids=["ome", "bigtiff", "imagej", "shaped", "pages"],
+)
+def test_a_stack_that_is_cut_off_is_refused_wherever_it_is(how, tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RNG.integers(0, 256, (3, 2, 40, 50), np.uint8), photometric="minisblack", **how)
+    with open_regions(path) as regions:
+        last = tuple(count - 1 for count in regions.plane_shape)
+    content = path.read_bytes()
+    for share in (0.99, 0.9, 0.6, 0.3):
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(ImageError, match=r"cut off|damaged"):
+            read(path, last, slice(40), slice(50))
+
+
+def test_of_a_large_stack_of_imagej_planes_are_missed_though_only_the_first_is_described(tmp_path):
+    plane = RNG.integers(0, 256, (40, 50), np.uint8)
+    # A single plane that has kept what was said of its stack, and more than 4 GB.
+    for images in (2, 2_200_000):
+        said = f"ImageJ=1.54f\nimages={images}\nframes={images}\n"
+        tifffile.imwrite(tmp_path / f"{images}.tif", plane, description=said, metadata=None)
+    np.testing.assert_array_equal(read(tmp_path / "2.tif", (), slice(40), slice(50))[..., 0], plane)
+    with pytest.raises(ImageError, match="cut off"):
+        image_size(tmp_path / "2200000.tif")
+
+
+def test_planes_of_which_an_ome_tiff_only_tells_are_missed(tmp_path):
+    image = ONE.format(k=0).replace('SizeT="1"', 'SizeT="3"')
+    options = {"description": SET.format(me=0, images=image), "metadata": None}
+    tifffile.imwrite(tmp_path / "0.ome.tif", np.ones((6, 7), np.uint8), **options)
+    for attempt in (read_image, image_size, lambda path: read(path, (0,), slice(6), slice(7))):
+        with pytest.raises(ImageError, match=r"2 of the 3 planes .* are missing"):
+            attempt(tmp_path / "0.ome.tif")
+
+
 def test_several_images_in_one_file_are_refused(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
         for k in range(3):

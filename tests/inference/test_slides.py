@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+from disks import mounted
 
 from unetpp.data.images import as_float
 from unetpp.data.normalization import Normalization
 from unetpp.data.pyramids import add_levels, write_ome_zarr_metadata
 from unetpp.data.regions import open_regions
 from unetpp.errors import ImageError, OutputError, SettingError
-from unetpp.inference import sampling, slides
+from unetpp.inference import sampling, slides, sources
 from unetpp.inference.folder import Folder, predict_folder, threads
 from unetpp.inference.jobs import find_jobs
 from unetpp.inference.predict import Ensemble, Predictor
@@ -85,7 +86,7 @@ def test_ome_zarr_says_what_its_labels_are(slide, tmp_path):
     group = zarr.open_group(tmp_path / "out.zarr", mode="r")
     assert group["0"].metadata.dimension_names == ("y", "x")
     said = dict(group.attrs)
-    assert set(said) == {"ome"}
+    assert set(said) == {"ome", "unetpp"}
     assert said["ome"]["version"] == "0.5"
     assert said["ome"]["multiscales"][0]["name"] == "out.zarr"
     assert [axis["name"] for axis in said["ome"]["multiscales"][0]["axes"]] == ["y", "x"]
@@ -276,6 +277,82 @@ def test_labels_that_were_about_to_be_replaced_are(name, slide, tmp_path):
     assert not Folder(jobs, inverted, out, existing="skip", **other).pieces
 
 
+def correct(labels):
+    """Labels as another program leaves them behind that has changed some."""
+    if labels.suffix == ".zarr":
+        zarr.open_array(labels / "0", mode="r+")[:5, :5] = 1
+    else:
+        tifffile.imwrite(labels, np.ones_like(tifffile.imread(labels)), metadata={"axes": "YX"})
+
+
+@pytest.mark.parametrize("name", ["out", "out.ome.zarr"])
+@pytest.mark.parametrize("source", ["in.tif", "in.zarr"])
+def test_labels_of_a_slide_are_left_out_if_they_are_of_the_same_image_and_model(source, name, tmp_path):
+    def write(pixels, folder):
+        if source == "in.zarr":
+            group = zarr.create_group(tmp_path / folder / source, overwrite=True)
+            group.create_array("0", data=pixels, chunks=(64, 64, 3))
+            scales = [{"axes": list("yxc"), "datasets": [{"path": "0"}]}]
+            group.attrs.update({"ome": {"multiscales": scales}})
+        else:
+            (tmp_path / folder).mkdir(exist_ok=True)
+            tifffile.imwrite(tmp_path / folder / source, pixels, photometric="rgb")
+        return find_jobs([str(tmp_path / folder / source)])
+
+    def is_left_out(jobs, identity="a model"):
+        return not Folder(jobs, PREDICTOR, out, identity=identity, existing="skip").outputs
+
+    out, jobs = tmp_path / name, write(RGB, "monday")
+    [labels] = [job.outputs(out)["labels"] for job in jobs]
+    assert predict_folder(jobs, PREDICTOR, out, classes=CLASSES, identity="a model") == []
+    before = labels_of(labels)
+    assert is_left_out(jobs)
+    # Wherever the image lies.
+    assert is_left_out(write(RGB, "copy"))
+    others = [(write(RGB[::-1].copy(), "tuesday"), "a model"), (jobs, "another model")]
+    assert not any(is_left_out(*other) for other in others)
+    for partial in tmp_path.rglob(".*.partial"):
+        shutil.rmtree(partial)
+    correct(labels)
+    assert (labels_of(labels) != before).any()
+    assert all(is_left_out(*other) for other in others)
+
+
+def test_what_is_said_of_labels_is_of_no_matter_to_other_programs(slide, tmp_path):
+    for name in ("out.ome.tif", "out.ome.zarr"):
+        predict_folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / name, classes=CLASSES)
+    with tifffile.TiffFile(tmp_path / "out.ome.tif") as file:
+        assert file.is_ome
+        assert file.pages.first.software.startswith("unetpp ")
+        np.testing.assert_array_equal(file.asarray(), PREDICTOR.labels(RGB))
+    found = zarr.open_group(tmp_path / "out.ome.zarr", mode="r")["0"][:]
+    np.testing.assert_array_equal(found, PREDICTOR.labels(RGB))
+
+
+def test_a_large_file_is_told_from_others_by_its_length_and_pieces_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "PIECE", 16)
+    monkeypatch.setattr(sources, "PIECES", 4)
+    content = RNG.integers(0, 256, 1000, np.uint8)
+    (tmp_path / "a").write_bytes(content.tobytes())
+    first = sources.fingerprint(tmp_path / "a")
+    (tmp_path / "b").write_bytes(content.tobytes())
+    assert sources.fingerprint(tmp_path / "b") == first
+    for place in (0, 15, 255, 510, 750):
+        (tmp_path / "b").write_bytes((content ^ (np.arange(1000) == place)).tobytes())
+        assert sources.fingerprint(tmp_path / "b") != first
+    (tmp_path / "b").write_bytes(content[:-1].tobytes())
+    assert sources.fingerprint(tmp_path / "b") != first
+    # What few bytes there are count all.
+    for k in range(3):
+        (tmp_path / "folder" / str(k)).mkdir(parents=True)
+        (tmp_path / "folder" / str(k) / "c").write_bytes(bytes(20))
+    before = {sources.fingerprint(tmp_path / "folder")}
+    for k in range(3):
+        (tmp_path / "folder" / str(k) / "c").write_bytes(bytes(19) + b"1")
+        before.add(sources.fingerprint(tmp_path / "folder"))
+    assert len(before) == 4
+
+
 def test_an_ome_zarr_that_is_replaced_is_there_whole_at_any_moment(slide, tmp_path, monkeypatch):
     jobs, out = find_jobs([str(slide)]), tmp_path / "out.ome.zarr"
     predict_folder(jobs, PREDICTOR, out, classes=CLASSES)
@@ -316,6 +393,16 @@ def test_a_full_disk_keeps_what_is_written(slide, tmp_path, monkeypatch):
     again = Folder(find_jobs([str(slide)]), PREDICTOR, tmp_path / "out", classes=CLASSES)
     assert len(again.pieces) == len(folder.pieces) - 5
     assert again.run(threads(PREDICTOR)) == []
+
+
+@pytest.mark.parametrize(("size", "name"), [(150_000, "in.jpg"), (240_000, "in.ome.tif")])
+def test_on_a_full_disk_the_file_that_does_not_fit_is_named(size, name, slide, tmp_path):
+    (tmp_path / "out").mkdir()
+    with mounted(tmp_path / "out", size) as out:
+        with pytest.raises(OutputError) as caught:
+            predict_folder(find_jobs([str(slide)]), PREDICTOR, out, classes=CLASSES)
+        assert caught.value.where.name == name
+        assert "No space left" in str(caught.value)
 
 
 def test_a_slide_that_is_damaged_midway_is_named_and_the_rest_is_written(slide, tmp_path):

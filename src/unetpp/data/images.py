@@ -11,7 +11,7 @@ import numpy as np
 
 from unetpp.data.deep_png import grey_step, is_deep, read_deep
 from unetpp.data.files import sync
-from unetpp.data.tiff import check_memory, only_series, read_tiff, stack_error
+from unetpp.data.tiff import check_memory, only_plane, read_tiff, stack_error
 from unetpp.errors import ImageError, OutputError, UnetppError
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
@@ -105,7 +105,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
     """The (height, width) of an image without decoding its pixels.
 
     Raises:
-        ImageError: if the file's header cannot be read.
+        ImageError: if the file's header cannot be read, or it is a stack.
     """
     from PIL import ExifTags
 
@@ -118,12 +118,13 @@ def image_size(path: Path | str) -> tuple[int, int]:
                 import tifffile
 
                 with tifffile.TiffFile(path) as file:
-                    page = only_series(file, path).keyframe
-                    return page.imagelength, page.imagewidth
+                    series, _ = only_plane(file, path)
+                    return series.keyframe.imagelength, series.keyframe.imagewidth
             with open_picture(path) as picture:
                 width, height = picture.size
                 # Pillow decodes a whole PNG to find its orientation.
                 check_memory(height * width * len(picture.getbands()), path)
+                check_frames(picture, path)
                 turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
                 return (width, height) if turned else (height, width)
     except UnetppError:
@@ -272,9 +273,7 @@ def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
         deep = is_deep(path)
         size = 2 if deep or picture.mode.startswith("I;16") else 1
         check_memory(height * width * len(picture.getbands()) * size, path)
-        # What else an MPO holds is a preview, or the view of another eye.
-        if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-            raise stack_error(picture.n_frames, path)
+        check_frames(picture, path)
         if deep:
             return read_deep(path, picture.info.get("exif"))
         picture.load()
@@ -283,16 +282,8 @@ def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
             picture = picture.convert("RGB")
         if picture.mode == "1" and not as_shown:
             return np.asarray(picture)[..., None]
-        modes = {
-            "1": "L",
-            "LA": "L",
-            "La": "L",
-            "RGBA": "RGB",
-            "RGBa": "RGB",
-            "CMYK": "RGB",
-            "YCbCr": "RGB",
-            "PA": "RGB",
-        }
+        modes = dict.fromkeys(("RGBA", "RGBa", "CMYK", "YCbCr", "PA"), "RGB")
+        modes |= dict.fromkeys(("1", "LA", "La"), "L")
         if picture.mode in modes:
             picture = picture.convert(modes[picture.mode])
         pixels = np.asarray(picture)
@@ -302,6 +293,13 @@ def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
     if pixels.dtype == np.int32 and pixels.min(initial=0) >= 0 and pixels.max(initial=0) < 2**16:
         pixels = pixels.astype(np.uint16)
     return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def check_frames(picture, path: Path) -> None:
+    """Raise `ImageError` if a Pillow image is one of several, as in a film."""
+    # What else an MPO holds is a preview, or the view of another eye.
+    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
+        raise stack_error(picture.n_frames, path)
 
 
 def open_picture(path: Path):

@@ -53,7 +53,9 @@ def add_levels(store: Path, chunk: int = TILE) -> list:
     return levels
 
 
-def write_ome_tiff(path: Path, levels: Sequence, axes: str, spacing: Spacing | None = None) -> None:
+def write_ome_tiff(
+    path: Path, levels: Sequence, axes: str, spacing: Spacing | None = None, *, software: str = "unetpp"
+) -> None:
     """Write a pyramid as a tiled, compressed OME-TIFF, whole or not at all.
 
     Args:
@@ -61,6 +63,7 @@ def write_ome_tiff(path: Path, levels: Sequence, axes: str, spacing: Spacing | N
         levels: arrays (..., H, W) that are read band by band, the largest first.
         axes: a letter for each axis, such as "ZYX"; see `to_ome_axes`.
         spacing: of the largest level, where it is known.
+        software: what the file says that it was made with.
 
     Raises:
         OutputError: if it cannot be written.
@@ -77,7 +80,9 @@ def write_ome_tiff(path: Path, levels: Sequence, axes: str, spacing: Spacing | N
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as file:
         for k, level in enumerate(levels):
             more: dict[str, Any] = (
-                {"subifds": len(levels) - 1, "metadata": metadata} if k == 0 else {"subfiletype": 1}
+                {"subifds": len(levels) - 1, "metadata": metadata, "software": software}
+                if k == 0
+                else {"subfiletype": 1}
             )
             file.write(_tiles(level), shape=level.shape, **options, **more)
 

@@ -10,6 +10,8 @@ from unetpp.errors import ImageError
 MOST_CHANNELS = 16
 # Decoding, as float32, and the result beside it: bytes of memory a byte of pixels needs.
 MEMORY_FACTOR = 4
+# The code of the tag ImageDescription.
+DESCRIPTION = 270
 
 # What tifffile logs about damaged files is said by the errors here.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -32,22 +34,15 @@ def read_tiff(path: Path, as_shown: bool) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        series = only_series(file, path)
+        series, channels = only_plane(file, path)
         page = series.keyframe
         check_memory(int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize, path)
-        sizes = {axis: side for axis, side in zip(series.axes, series.shape, strict=True) if side > 1}
-        channels = [axis for axis in sizes if axis in "CS"]
-        planes = int(np.prod([side for axis, side in sizes.items() if axis not in "YX"])) // sizes.get(
-            (channels or [""])[0], 1
-        )
-        if planes > 1:
-            raise stack_error(planes, path)
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE and as_shown:
             # A TIFF's palette has 16 bits a colour.
             return (page.asrgb() >> 8).astype(np.uint8)
         pixels = series.asarray()
     if channels:
-        pixels = np.moveaxis(pixels, series.axes.index(channels[0]), -1)
+        pixels = np.moveaxis(pixels, series.axes.index(channels), -1)
     pixels = pixels.reshape(page.imagelength, page.imagewidth, -1)
     if pixels.shape[-1] > MOST_CHANNELS:
         what = f"the image has {pixels.shape[-1]} channels"
@@ -57,27 +52,70 @@ def read_tiff(path: Path, as_shown: bool) -> np.ndarray:
     return pixels[..., : samples_shown(page, path)]
 
 
+def only_plane(file, path: Path):
+    """The image that a TIFF file holds, and the axis of its channels: C, S or "".
+
+    Raises:
+        ImageError: if it is a stack, or as `only_series` does.
+    """
+    series = only_series(file, path)
+    sizes = [(axis, side) for axis, side in zip(series.axes, series.shape, strict=True) if side > 1]
+    channels = next((axis for axis, _ in sizes if axis in "CS"), "")
+    planes = int(np.prod([side for axis, side in sizes if axis not in ("Y", "X", channels)]))
+    if planes > 1:
+        raise stack_error(planes, path)
+    return series, channels
+
+
 def only_series(file, path: Path):
     """The image that a TIFF file holds, as tifffile's series, beside thumbnails and the like.
 
     Raises:
-        ImageError: if it holds several of one size, another file of its set holds its beginning, or it is to be turned.
+        ImageError: if it is cut off or lacks planes, holds several of one size, another file of its set holds its
+            beginning, or it is to be turned.
     """
-    # An OME-TIFF that is one of several files describes the images of all.
-    own = [series for series in file.series if series.keyframe.parent is file]
+    check_end(file, path)
+    # An OME-TIFF that is one of several files describes the images of all, and reads on in the others.
+    begins = [next(page.parent for page in series.pages if page is not None) for series in file.series]
+    own = [series for series, first in zip(file.series, begins, strict=True) if first is file]
     if not own:
-        what = f"the file is a part of what begins in {file.series[0].keyframe.parent.filename}"
+        what = f"the file is a part of what begins in {begins[0].filename}"
         raise ImageError(what, where=path, mend="give that file, or save each plane as an image of its own")
     count = sum(series.shape == own[0].shape for series in own)
     if count > 1:
         what = f"the file holds {count} images"
         raise ImageError(what, where=path, mend="save each as a file of its own")
+    # tifffile gives zeros in the place of planes of which an OME-TIFF only tells.
+    missing = sum(page is None for page in own[0].pages) if own[0].kind == "ome" else 0
+    if missing:
+        what = f"{missing} of the {len(own[0].pages)} planes of which it tells are missing"
+        raise ImageError(
+            what, where=path, mend="put the files of its set into one folder, or export it again"
+        )
     turn = own[0].keyframe.tags.valueof("Orientation", 1)
     # ImageJ, QuPath and tifffile show it as it is stored, viewers of pictures turned: its mask may lie either way.
     if turn in range(2, 9):
         what = f"it says that it is to be turned (orientation {turn:d}), which only some programs do"
         raise ImageError(what, where=path, mend="save it without orientation, as its mask lies")
     return own[0]
+
+
+def check_end(file, path: Path) -> None:
+    """Raise `ImageError` if a TIFF file is cut off; tifffile gives what it has."""
+    tiff, page, read = file.tiff, file.pages[0], file.filehandle.read
+    file.filehandle.seek(file.pages.next_page_offset)
+    # The last page says that none follows.
+    ends = read(tiff.offsetsize) == bytes(tiff.offsetsize)
+    # What the first page says of all, such as OME-XML, may lie behind them.
+    file.filehandle.seek(page.offset)
+    count = int.from_bytes(read(tiff.tagnosize), "little" if tiff.byteorder == "<" else "big")
+    tags = np.frombuffer(read(count * tiff.tagsize), f"{tiff.byteorder}u2")[:: tiff.tagsize // 2]
+    ends &= DESCRIPTION in page.tags or DESCRIPTION not in tags
+    if file.is_imagej and file.series[0].kind == "generic":
+        # Of more than 4 GB, ImageJ describes only the first page. A single plane may have kept a stack's description.
+        ends &= file.imagej_metadata.get("images", 1) * page.nbytes < 2**32
+    if not ends:
+        raise ImageError("the file is cut off", where=path, mend="export or copy it again")
 
 
 def scale_of_greys(page, path: Path) -> tuple[int, bool]:

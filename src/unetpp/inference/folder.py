@@ -1,7 +1,6 @@
 """Many images to files: labels, overlays, probabilities."""
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -11,13 +10,14 @@ import numpy as np
 from unetpp.analysis.legend import with_legend
 from unetpp.analysis.overlay import PALETTE, draw_overlay
 from unetpp.analysis.uncertainty import uncertainty
-from unetpp.data.images import open_picture, read_image, write_jpeg, write_png
+from unetpp.data.images import read_image, write_jpeg, write_png
 from unetpp.data.planes import write_planes
 from unetpp.data.regions import pixel_size_of
 from unetpp.errors import ImageError, UnetppError
 from unetpp.inference.jobs import Job, check_output, refuse_existing, refuse_images
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 from unetpp.inference.slides import Slide, finish, open_store, plan_slide, predict_block
+from unetpp.inference.sources import known_source, source_of, source_of_regions
 
 # Pieces of work at a time: one in the network, one that is read, one that is written.
 AHEAD = 3
@@ -149,20 +149,13 @@ def is_done(job: Job, outputs: dict[str, Path], identity: str) -> bool:
     labels = outputs["labels"]
     if not all(path.exists() for path in outputs.values()) or begun(labels).exists():
         return False
-    if job.kind != "image":
-        return True
     try:
-        with open_picture(labels) as picture:
-            # Other programs, in which labels are corrected, leave the text away.
-            known = picture.info.get("Source")
-        return known in (None, source_of(job.image, identity))
-    except OSError:
+        # Other programs, in which labels are corrected, leave it away.
+        known = known_source(labels)
+        find = source_of if job.kind == "image" else source_of_regions
+        return known is None or known == find(job.image, identity)
+    except (ImageError, OSError):
         return False
-
-
-def source_of(image: Path, identity: str) -> str:
-    """What tells an image and the model that predicts it from others, whatever they are called, wherever they lie."""
-    return hashlib.sha256(image.read_bytes() + identity.encode()).hexdigest()
 
 
 def threads(predictor: Predictor | Ensemble) -> Execute:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from unetpp.data.spacing import Spacing, side_of, square
 from unetpp.errors import ImageError, InstallError, OutputError, UnetppError
 from unetpp.inference.predict import Ensemble, Predictor, to_labels
 from unetpp.inference.sampling import sample_pixels
+from unetpp.inference.sources import SOFTWARE, mark_zarr, source_of_regions, zarr_attribute
 from unetpp.inference.tiles import Block, blocks
 
 # Pixels of a preview's long side at most.
@@ -47,6 +47,7 @@ class Slide:
         core: pixels of a block's side in the image, and of the store's chunks.
         halo: pixels around a block that the network sees.
         identity: of model, image and settings; labels of another identity are not gone on with.
+        source: what tells model and image from others, kept with the labels when all are there.
         spacing: of its pixels, planes and time points, where it is known.
     """
 
@@ -59,6 +60,7 @@ class Slide:
     core: int
     halo: int
     identity: str
+    source: str
     spacing: Spacing = field(hash=False)
 
     @property
@@ -133,16 +135,7 @@ def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identi
         core, halo = (max(1, int(side / scale)) for side in (predictor.tile - 2 * HALO, HALO))
         sample = sample_pixels(regions, list(np.ndindex(regions.plane_shape)), core**2)
         stat = image.stat()
-        settings = [
-            identity,
-            image.name,
-            stat.st_size,
-            stat.st_mtime_ns,
-            regions.plane_shape,
-            regions.size,
-            core,
-            halo,
-        ]
+        settings = [identity, image.name, stat.st_size, stat.st_mtime_ns]
         slide = Slide(
             image,
             store,
@@ -152,7 +145,8 @@ def plan_slide(image: Path, store: Path, predictor: Predictor | Ensemble, identi
             sample.shape[-1],
             core,
             halo,
-            json.dumps(settings),
+            json.dumps([*settings, regions.plane_shape, regions.size, core, halo]),
+            source_of_regions(image, identity),
             regions.spacing,
         )
     try:
@@ -180,7 +174,7 @@ def open_store(slide: Slide, *, create: bool = False):
     """The Zarr array of a slide's labels; with `create`, emptied unless it is this slide's."""
     zarr = import_zarr()
     if create:
-        if slide.store.exists() and _identity(slide.store) != slide.identity:
+        if slide.store.exists() and zarr_attribute(slide.store, "identity") != slide.identity:
             shutil.rmtree(slide.store)
         if not slide.store.exists():
             group = zarr.create_group(slide.store, attributes={"identity": slide.identity})
@@ -238,15 +232,6 @@ def disk_error(path: Path, error: OSError) -> UnetppError:
     return OutputError(what, where=path, mend=mend)
 
 
-def _identity(store: Path) -> str | None:
-    """The identity that a store was begun with."""
-    try:
-        content: dict[str, Any] = json.loads((store / "zarr.json").read_text(encoding="utf-8"))
-        return content["attributes"]["identity"]
-    except (OSError, ValueError, KeyError):
-        return None
-
-
 def finish(
     slide: Slide,
     output: Path,
@@ -276,12 +261,15 @@ def finish(
         if output.suffix == ".zarr":
             colours = list(zip(classes, PALETTE, strict=False))
             write_ome_zarr_metadata(slide.store, output.name, levels, axes, colours, spacing)
+            mark_zarr(slide.store, slide.source)
             exchange(output, slide.store, former(output))
             # Not before: until then, the store must be known for what it is.
             del import_zarr().open_group(output, mode="r+").attrs["identity"]
         else:
-            write_ome_tiff(output, levels, axes, spacing)
+            write_ome_tiff(output, levels, axes, spacing, software=SOFTWARE + slide.source)
             shutil.rmtree(slide.store)
+    except UnetppError:
+        raise
     except OSError as error:
         raise disk_error(output, error) from error
 
