@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from matplotlib.font_manager import findfont
 
 from unetpp.analysis import legend as room
+from unetpp.analysis.extras import middles
 from unetpp.analysis.legend import draw_numbers, panel, scale_bar, with_legend
 from unetpp.analysis.objects import measure
 from unetpp.analysis.overlay import PALETTE
-from unetpp.analysis.survey import middles
 from unetpp.errors import SettingError
 
 

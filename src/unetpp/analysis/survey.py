@@ -3,33 +3,26 @@
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from unetpp.analysis import outlines
-from unetpp.analysis.legend import draw_numbers, with_legend
-from unetpp.analysis.numbered import Numbered, as_numbered, find_numbered
+from unetpp.analysis.extras import Seen, write_extras
+from unetpp.analysis.numbered import as_numbered, find_numbered
 from unetpp.analysis.objects import count_objects, measure
-from unetpp.analysis.overlay import draw_overlay
-from unetpp.analysis.planes import has_many_pixels, open_image, open_labels, open_numbers
+from unetpp.analysis.planes import Planes, has_many_pixels, open_labels, open_numbers
 from unetpp.analysis.rules import Rules
 from unetpp.analysis.separate import separate, without
 from unetpp.analysis.strips import whole_objects
 from unetpp.analysis.subjects import Subject, open_beside
 from unetpp.analysis.tables import Table, stack, write_table
-from unetpp.data.images import atomic_path, write_jpeg
-from unetpp.data.pyramids import write_ome_tiff
-from unetpp.data.spacing import Spacing, side_of, square, to_ome
+from unetpp.data.spacing import side_of, square
 from unetpp.data.threads import ahead
 from unetpp.errors import ImageError, MaskError, OutputError, UnetppError
-
-# What can be written of each image besides tables, and how its name ends.
-SUFFIXES = {"instances": ".tif", "numbered": ".jpg", "geojson": ".geojson", "roi": ".zip"}
 
 
 def survey(
@@ -115,32 +108,6 @@ def common_paths(out: Path, suffix: str, extras: Sequence[str]) -> dict[str, Pat
     return {what: out / name for what, name in names.items() if what != "coco" or what in extras}
 
 
-def own_paths(name: str, out: Path, extras: Sequence[str]) -> dict[str, Path]:
-    """The files about one image, by its name."""
-    return {extra: out / extra / (name + SUFFIXES[extra]) for extra in extras if extra in SUFFIXES}
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What was found in an image.
-
-    Attributes:
-        axes: of its planes, such as "tz"; "" for one plane.
-        tables: of `measure`, by the index of their plane.
-        size: (height, width).
-        outlines: of the objects, if asked for.
-        numbers: (*planes, H, W) uint32, the id of each pixel's object, if asked for.
-        classes: (n + 1,) that of each object, as the tables have them, after that of the background.
-    """
-
-    axes: str
-    tables: dict[tuple[int, ...], Table]
-    size: tuple[int, int]
-    outlines: list[outlines.Outline]
-    numbers: np.ndarray | None
-    classes: np.ndarray
-
-
 def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras: Sequence[str]) -> Seen:
     """Measure the objects of one image plane by plane, strip by strip if it is large."""
     found: list[outlines.Outline] = []
@@ -156,28 +123,18 @@ def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras
         tables: dict[tuple[int, ...], list[Table]] = {plane: [] for plane in labels}
         count = 0
 
-        def strips():
-            thin = rules.indices(names)["thin"]
-            for plane in labels:
-                rows = labels.rows(plane)
-                rows = find_numbered(rows, subject.labels) if rules.instances else rows
-                last, own = (rows.last, rows.ids) if isinstance(rows, Numbered) else (None, None)
-                for top, strip in whole_objects(rows.read, rows.size, thin=thin, last=last):
-                    place = slice(top, top + len(strip))
-                    yield plane, own, top, strip, {name: of.read(plane, place) for name, of in beside.items()}
+        def work(strip: Strip):
+            return strip, measure_strip(strip, names, rules, labels.size[0])
 
-        def work(item):
-            plane, own, top, strip, images = item
-            return plane, own, top, measure_strip(strip, names, rules, top, labels.size[0], images)
-
-        for plane, own, top, (numbers, classes, table) in ahead(work, strips()):
-            ids = table["id"] + count if own is None else own[table["id"]]
-            tables[plane].append({**table, "id": ids})
+        strips = strips_of(labels, beside, rules, names, subject.labels)
+        for strip, (numbers, classes, table) in ahead(work, strips):
+            ids = table["id"] + count if strip.ids is None else strip.ids[table["id"]]
+            tables[strip.plane].append({**table, "id": ids})
             if {*outlines.FORMATS} & {*extras}:
-                where = dict(zip(labels.axes, plane, strict=True))
-                found += outlines.outlines(numbers, classes, top=top, ids=ids, plane=where)
+                plane = dict(zip(labels.axes, strip.plane, strict=True))
+                found += outlines.outlines(numbers, classes, top=strip.top, ids=ids, plane=plane)
             if canvas is not None:
-                place = canvas[(*plane, slice(top, top + len(numbers)))]
+                place = canvas[(*strip.plane, strip.rows)]
                 place[numbers > 0] = ids[numbers[numbers > 0] - 1]
             parts.append(classes[1:])
             count += len(classes) - 1
@@ -185,22 +142,61 @@ def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras
     return Seen(labels.axes, of_planes, labels.size, found, canvas, np.concatenate(parts))
 
 
-def measure_strip(labels, names, rules: Rules, top: int, height: int, images: dict[str, np.ndarray]):
-    """Separate and measure a strip's objects, and place them in the image.
+@dataclass(frozen=True)
+class Strip:
+    """Rows of a plane that cut no object.
+
+    Attributes:
+        plane: its index.
+        top: the first of them.
+        labels: (h, width) of classes, or of the ranks of numbered objects.
+        beside: the same rows of image and probabilities, as far as there are any.
+        ids: the number of each rank, if objects are numbered.
+    """
+
+    plane: tuple[int, ...]
+    top: int
+    labels: np.ndarray
+    beside: Mapping[str, np.ndarray]
+    ids: np.ndarray | None
+
+    @property
+    def rows(self) -> slice:
+        """Where it lies."""
+        return slice(self.top, self.top + len(self.labels))
+
+
+def strips_of(
+    labels: Planes, beside: Mapping[str, Planes], rules: Rules, names: Sequence[str], path: Path
+) -> Iterator[Strip]:
+    """All planes of a label image, strip by strip."""
+    thin = rules.indices(names)["thin"]
+    for plane in labels:
+        rows, ids, last = labels.rows(plane), None, None
+        if rules.instances:
+            rows = find_numbered(rows, path)
+            ids, last = rows.ids, rows.last
+        for top, found in whole_objects(rows.read, rows.size, thin=thin, last=last):
+            strip = Strip(plane, top, found, {}, ids)
+            yield replace(strip, beside={name: of.read(plane, strip.rows) for name, of in beside.items()})
+
+
+def measure_strip(strip: Strip, names: Sequence[str], rules: Rules, height: int):
+    """Separate and measure a strip's objects, and place them in the image, which is so many pixels high.
 
     Returns:
         numbers, classes, as `separate`, and the table of `measure`; an id is what the labels number an object with, if
         they do.
     """
     if rules.instances:
-        numbers, classes = as_numbered(labels, rules.smallest)
+        numbers, classes = as_numbered(strip.labels, rules.smallest)
     else:
-        chances = images.get("probabilities")
-        numbers, classes = separate(labels, **rules.indices(names), probabilities=chances)
-    table = measure(numbers, classes, names, pixel_size=rules.pixel_size, **images)
+        chances = strip.beside.get("probabilities")
+        numbers, classes = separate(strip.labels, **rules.indices(names), probabilities=chances)
+    table = measure(numbers, classes, names, pixel_size=rules.pixel_size, **strip.beside)
     for name in ("centroid_y", "top", "bottom"):
-        table[name] = table[name] + top
-    sides = (table["left"] == 0) | (table["right"] == labels.shape[1])
+        table[name] = table[name] + strip.top
+    sides = (table["left"] == 0) | (table["right"] == strip.labels.shape[1])
     table["touches_border"] = sides | (table["top"] == 0) | (table["bottom"] == height)
     if rules.drop_border:
         wrong = np.append(False, table["touches_border"])
@@ -208,7 +204,7 @@ def measure_strip(labels, names, rules: Rules, top: int, height: int, images: di
         table = {name: column[~wrong[1:]] for name, column in table.items()}
     own = np.arange(len(classes))
     if rules.instances:
-        own[numbers] = labels
+        own[numbers] = strip.labels
     return numbers, classes, {**table, "id": own[1:]}
 
 
@@ -230,65 +226,6 @@ def on_disk(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
                 what = f"there is no room for {taken / 1e9:.1f} GB of numbers ({error.strerror})"
                 raise OutputError(what, where=folder, mend="make room, or choose another place") from error
         return np.memmap(file, np.uint32, "w+", shape=shape)
-
-
-def write_extras(
-    subject: Subject, seen: Seen, names: Sequence[str], spacing: Spacing, out: Path, extras: Sequence[str]
-) -> None:
-    """Write what is asked for of one image."""
-    for extra, path in own_paths(subject.name, out, extras).items():
-        if extra == "geojson":
-            outlines.write_geojson(path, seen.outlines, names)
-        elif extra == "roi":
-            channels = bool(seen.axes) and subject.has_channels
-            outlines.write_rois(path, seen.outlines, names, channels=channels)
-        elif extra == "instances":
-            write_instances(path, seen, spacing)
-        elif extra == "numbered" and subject.image:
-            with open_image(subject.image) as image:
-                pixels = image.read((), slice(0, image.size[0]))
-            write_jpeg(path, draw_instances(pixels, seen, names, side_of(spacing)))
-
-
-def write_instances(path: Path, seen: Seen, spacing: Spacing) -> None:
-    """Write a label image of instances: uint16, or uint32 where there are more; a large one or a stack as OME-TIFF.
-
-    So is another where it is known how large pixels are.
-    """
-    assert seen.numbers is not None
-    if seen.axes or has_many_pixels(seen.size):
-        write_ome_tiff(path, [seen.numbers], seen.axes + "YX", spacing)
-        return
-    kind = np.uint16 if seen.numbers.max(initial=0) < 2**16 else np.uint32
-    said = {"ome": True, "metadata": {"axes": "YX", **to_ome(spacing)}} if side_of(spacing) else {}
-    with atomic_path(path) as temporary:
-        tifffile.imwrite(temporary, seen.numbers.astype(kind), compression="zlib", **said)
-
-
-def draw_instances(
-    image: np.ndarray, seen: Seen, names: Sequence[str], pixel_size: float | None
-) -> np.ndarray:
-    """Objects with their contours and numbers, above a legend: (height, width, 3) uint8."""
-    assert seen.numbers is not None
-    [table] = seen.tables.values()
-    ids = np.append(0, table["id"])
-    order = np.argsort(ids)
-    labels = seen.classes[order][np.searchsorted(ids, seen.numbers, sorter=order)]
-    drawn = draw_overlay(image, labels, outlined=seen.numbers)
-    y, x = middles(seen.numbers, table)
-    return with_legend(draw_numbers(drawn, table["id"], y, x), names, pixel_size=pixel_size)
-
-
-def middles(numbers: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of objects' centroids, or where these lie beside a bent object, of its nearest pixels."""
-    y, x = (np.rint(table[name]).astype(int) for name in ("centroid_y", "centroid_x"))
-    for k in np.flatnonzero(numbers[y, x] != table["id"]):
-        top, left = table["top"][k], table["left"][k]
-        box = numbers[top : table["bottom"][k], left : table["right"][k]]
-        rows, columns = np.nonzero(box == table["id"][k])
-        nearest = np.hypot(rows + top - y[k], columns + left - x[k]).argmin()
-        y[k], x[k] = rows[nearest] + top, columns[nearest] + left
-    return y, x
 
 
 def begin(table: Table, values: Mapping[str, Any]) -> Table:

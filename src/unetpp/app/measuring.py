@@ -114,7 +114,8 @@ def say_pixel_sizes(counts) -> None:
 
 def say_left(subjects, out: Path, extras) -> None:
     """Say what an earlier run wrote that was not asked for now: it may tell of other objects than the tables."""
-    from unetpp.analysis.survey import SUFFIXES, common_paths, own_paths
+    from unetpp.analysis.extras import SUFFIXES, own_paths
+    from unetpp.analysis.survey import common_paths
 
     read = {path.resolve() for subject in subjects for path in (subject.labels, subject.image) if path}
     paths = {
@@ -131,8 +132,9 @@ def check_outputs(jobs, out: Path, *, overwrite: bool, table: str, extras, subje
 
     Neither takes the place of the jobs' files, nor of those beside them, as `subjects`, that are read, too.
     """
+    from unetpp.analysis.extras import own_paths
     from unetpp.analysis.subjects import check_drawable, check_stack
-    from unetpp.analysis.survey import common_paths, own_paths
+    from unetpp.analysis.survey import common_paths
     from unetpp.inference.jobs import refuse_images
 
     for module, option, wanted in (
