@@ -64,23 +64,8 @@ def read_raw(path: Path, *, as_shown: bool) -> np.ndarray:
     path = Path(path)
     check_file(path)
     reader = read_tiff if path.suffix.lower() in TIFF_SUFFIXES else _read_picture
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pixels = reader(path, as_shown)
-    except UnetppError:
-        raise
-    except MemoryError:
-        raise ImageError(
-            "the image does not fit into memory", where=path, mend="crop or downscale it"
-        ) from None
-    # Decoders meet damaged files in many ways: struct.error, ValueError, IndexError, their own errors.
-    except Exception as error:
-        raise ImageError(
-            f"the image is damaged or of another format ({_first_line(error)})",
-            where=path,
-            mend="export it again",
-        ) from error
+    with decoding(path):
+        pixels = reader(path, as_shown)
     if 0 in pixels.shape:
         raise ImageError("the image has no pixels", where=path, mend="export it again")
     return pixels
@@ -111,24 +96,40 @@ def image_size(path: Path | str) -> tuple[int, int]:
 
     path = Path(path)
     check_file(path)
+    with decoding(path):
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            import tifffile
+
+            with tifffile.TiffFile(path) as file:
+                series, _ = only_plane(file, path)
+                return series.keyframe.imagelength, series.keyframe.imagewidth
+        with open_picture(path) as picture:
+            width, height = picture.size
+            # Pillow decodes a whole PNG to find its orientation.
+            check_memory(height * width * len(picture.getbands()), path)
+            check_frames(picture, path)
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return (width, height) if turned else (height, width)
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Keep decoders' warnings quiet, and say which file it was that failed.
+
+    Raises:
+        ImageError: for all that they raise.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if path.suffix.lower() in TIFF_SUFFIXES:
-                import tifffile
-
-                with tifffile.TiffFile(path) as file:
-                    series, _ = only_plane(file, path)
-                    return series.keyframe.imagelength, series.keyframe.imagewidth
-            with open_picture(path) as picture:
-                width, height = picture.size
-                # Pillow decodes a whole PNG to find its orientation.
-                check_memory(height * width * len(picture.getbands()), path)
-                check_frames(picture, path)
-                turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-                return (width, height) if turned else (height, width)
+            yield
     except UnetppError:
         raise
+    except MemoryError:
+        raise ImageError(
+            "the image does not fit into memory", where=path, mend="crop or downscale it"
+        ) from None
+    # Decoders meet damaged files in many ways: struct.error, ValueError, IndexError, their own errors.
     except Exception as error:
         raise ImageError(
             f"the image is damaged or of another format ({_first_line(error)})",

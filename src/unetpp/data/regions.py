@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from unetpp.data.images import TIFF_SUFFIXES, check_file, read_image, to_pixel_type
+from unetpp.data.images import TIFF_SUFFIXES, check_file, decoding, read_image, to_pixel_type
 from unetpp.data.pyramids import spare
 from unetpp.data.spacing import Spacing, side_of, spacing_of_tiff, spacing_of_zarr
 from unetpp.data.tiff import MOST_CHANNELS, greys_shown, only_series, samples_shown, scale_of_greys
@@ -150,7 +150,7 @@ def open_regions(path: Path, *, indices: bool = False) -> Iterator[Regions]:
     """
     path = Path(path)
     with ExitStack() as stack:
-        try:
+        with decoding(path):
             if is_zarr(path):
                 regions = _open_zarr(path)
             elif path.suffix.lower() in TIFF_SUFFIXES:
@@ -160,11 +160,6 @@ def open_regions(path: Path, *, indices: bool = False) -> Iterator[Regions]:
                 # One at a time: whoever waits finds it read.
                 with DECODING:
                     regions = Regions(path, _whole(path, path.stat().st_mtime_ns), "YXC")
-        except UnetppError:
-            raise
-        except Exception as error:
-            what = f"the image is damaged or of another format ({(str(error).splitlines() or [''])[0][:120]})"
-            raise ImageError(what, where=path, mend="export it again") from error
         lengths = dict(zip(regions.axes, regions.pixels.shape, strict=True))
         channels = lengths.get("C", 1) * lengths.get("S", 1)
         if channels > MOST_CHANNELS:
