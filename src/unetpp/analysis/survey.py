@@ -132,7 +132,7 @@ def look(subject: Subject, names: Sequence[str], rules: Rules, out: Path, extras
             tables[strip.plane].append({**table, "id": ids})
             if {*outlines.FORMATS} & {*extras}:
                 plane = dict(zip(labels.axes, strip.plane, strict=True))
-                found += outlines.outlines(numbers, classes, top=strip.top, ids=ids, plane=plane)
+                found += outlines.outlines(numbers, classes, top=strip.rows.start, ids=ids, plane=plane)
             if canvas is not None:
                 place = canvas[(*strip.plane, strip.rows)]
                 place[numbers > 0] = ids[numbers[numbers > 0] - 1]
@@ -148,22 +148,17 @@ class Strip:
 
     Attributes:
         plane: its index.
-        top: the first of them.
+        rows: where they lie in it.
         labels: (h, width) of classes, or of the ranks of numbered objects.
         beside: the same rows of image and probabilities, as far as there are any.
         ids: the number of each rank, if objects are numbered.
     """
 
     plane: tuple[int, ...]
-    top: int
+    rows: slice
     labels: np.ndarray
     beside: Mapping[str, np.ndarray]
     ids: np.ndarray | None
-
-    @property
-    def rows(self) -> slice:
-        """Where it lies."""
-        return slice(self.top, self.top + len(self.labels))
 
 
 def strips_of(
@@ -172,13 +167,13 @@ def strips_of(
     """All planes of a label image, strip by strip."""
     thin = rules.indices(names)["thin"]
     for plane in labels:
-        rows, ids, last = labels.rows(plane), None, None
+        own, ids, last = labels.rows(plane), None, None
         if rules.instances:
-            rows = find_numbered(rows, path)
-            ids, last = rows.ids, rows.last
-        for top, found in whole_objects(rows.read, rows.size, thin=thin, last=last):
-            strip = Strip(plane, top, found, {}, ids)
-            yield replace(strip, beside={name: of.read(plane, strip.rows) for name, of in beside.items()})
+            own = find_numbered(own, path)
+            ids, last = own.ids, own.last
+        for top, found in whole_objects(own.read, own.size, thin=thin, last=last):
+            rows = slice(top, top + len(found))
+            yield Strip(plane, rows, found, {name: of.read(plane, rows) for name, of in beside.items()}, ids)
 
 
 def measure_strip(strip: Strip, names: Sequence[str], rules: Rules, height: int):
@@ -195,7 +190,7 @@ def measure_strip(strip: Strip, names: Sequence[str], rules: Rules, height: int)
         numbers, classes = separate(strip.labels, **rules.indices(names), probabilities=chances)
     table = measure(numbers, classes, names, pixel_size=rules.pixel_size, **strip.beside)
     for name in ("centroid_y", "top", "bottom"):
-        table[name] = table[name] + strip.top
+        table[name] = table[name] + strip.rows.start
     sides = (table["left"] == 0) | (table["right"] == strip.labels.shape[1])
     table["touches_border"] = sides | (table["top"] == 0) | (table["bottom"] == height)
     if rules.drop_border:

@@ -132,7 +132,7 @@ def decoding(path: Path) -> Iterator[None]:
     # Decoders meet damaged files in many ways: struct.error, ValueError, IndexError, their own errors.
     except Exception as error:
         raise ImageError(
-            f"the image is damaged or of another format ({_first_line(error)})",
+            f"the image is damaged or of another format ({first_line(error)})",
             where=path,
             mend="export it again",
         ) from error
@@ -315,5 +315,6 @@ def open_picture(path: Path):
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, in short; its kind, if it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from unetpp.data.images import TIFF_SUFFIXES, check_file, decoding, read_image, to_pixel_type
+from unetpp.data.images import TIFF_SUFFIXES, check_file, decoding, first_line, read_image, to_pixel_type
 from unetpp.data.pyramids import spare
 from unetpp.data.spacing import Spacing, side_of, spacing_of_tiff, spacing_of_zarr
 from unetpp.data.tiff import MOST_CHANNELS, greys_shown, only_series, samples_shown, scale_of_greys
@@ -97,7 +97,7 @@ class Regions:
             raise
         # Decoders meet damaged files in many ways.
         except Exception as error:
-            what = f"the image is damaged ({(str(error).splitlines() or [''])[0][:120]})"
+            what = f"the image is damaged ({first_line(error)})"
             raise ImageError(what, where=self.path, mend="export it again") from error
         left = [axis for axis in self.axes if axis in "YXCS"]
         found = found.transpose([left.index(axis) for axis in ("Y", "X", *channels)])

@@ -5,9 +5,8 @@ import json
 from pathlib import Path
 
 from unetpp.data.files import checksum
-from unetpp.data.images import open_picture
+from unetpp.data.images import decoding, open_picture
 from unetpp.data.regions import import_zarr, is_zarr, open_regions
-from unetpp.errors import ImageError
 
 # So many bytes are read at so many places, from first to last.
 PIECE, PIECES = 2**18, 64
@@ -68,17 +67,14 @@ def known_source(labels: Path) -> str | None:
         # They are corrected where they are, and what was said of them stays.
         marks = zarr_attribute(labels, "unetpp") or {}
         return marks["source"] if marks.get("labels") == labels_sum(labels) else None
-    if labels.suffix.lower() == ".png":
-        with open_picture(labels) as picture:
-            return picture.info.get("Source")
-    import tifffile
+    with decoding(labels):
+        if labels.suffix.lower() == ".png":
+            with open_picture(labels) as picture:
+                return picture.info.get("Source")
+        import tifffile
 
-    try:
         with tifffile.TiffFile(labels) as file:
             software = str(file.pages.first.tags.valueof("Software", ""))
-    # Decoders meet damaged files in many ways.
-    except Exception as error:
-        raise ImageError("the labels are damaged", where=labels) from error
     return software.removeprefix(SOFTWARE) if software.startswith(SOFTWARE) else None
 
 
